@@ -1,1 +1,33 @@
-//! (skeleton)
+//! What the kernel program and the controller share: reading a packet,
+//! judging it, and the types of the tables that the judgement reads.
+//!
+//! The verdict is written here once, generic over where the bytes come from
+//! ([`Packet`]) and where the state lives ([`State`]). The kernel program is
+//! this code over packet pointers and BPF maps; tests and the model are the
+//! same code over a slice and a `HashMap`.
+//!
+//! No I/O, no allocation, no panic: every path through this crate must pass
+//! the kernel's verifier.
+#![no_std]
+#![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
+#![cfg_attr(feature = "user", deny(unsafe_code))]
+
+mod address;
+mod essential;
+mod icmp;
+mod limits;
+mod packet;
+#[cfg(feature = "user")]
+mod pod;
+pub mod rate;
+pub mod read;
+mod reason;
+mod state;
+pub mod tables;
+mod verdict;
+
+pub use address::Address;
+pub use packet::Packet;
+pub use reason::{Outcome, Reason, Scope, Verdict};
+pub use state::{Buckets, Cell, InterfaceLimit, Listed, Socket, State};
+pub use verdict::{judge, judge_parsed, judge_unread};

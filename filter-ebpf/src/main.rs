@@ -1,16 +1,51 @@
-//! The kernel side of nodewall.
+//! The kernel side of nodewall: the XDP program. It judges with the code of
+//! `filter-common`, over packet pointers and BPF maps.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod atomic;
+mod maps;
+mod packet;
+mod scratch;
+mod socket;
+mod state;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use filter_common::{Packet as _, Verdict, judge_parsed, judge_unread, read};
 
-#[xdp]
-pub fn nodewall(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+use crate::{packet::XdpPacket, state::XdpState};
+
+/// Judges one received frame and counts it.
+#[xdp(frags)]
+pub fn nodewall(context: XdpContext) -> u32 {
+    // Both look up fixed places in arrays: they always find.
+    let Some(place) = scratch::place() else {
+        return xdp_action::XDP_DROP;
+    };
+    let Some(state) = XdpState::new(&context) else {
+        return xdp_action::XDP_DROP;
+    };
+    // SAFETY: the place lies in a map's value.
+    let packet = XdpPacket::new(&context, unsafe { &raw mut (*place).word });
+    let outcome = match read::packet(&packet, state.raw_ip()) {
+        Ok(parsed) => {
+            // SAFETY: the place is this CPU's own.
+            let parsed = unsafe { scratch::keep(place, parsed) };
+            judge_parsed(&packet.again(&context), parsed, &state)
+        }
+        Err(reason) => judge_unread(reason, &state),
+    };
+    state.count(&outcome, packet.length());
+    match outcome.verdict() {
+        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Drop => xdp_action::XDP_DROP,
+    }
 }
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: the verifier refuses a program that could come here.
     loop {}
 }
 

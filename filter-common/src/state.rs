@@ -1,0 +1,122 @@
+//! Where the state lives that a verdict reads and changes.
+
+use crate::{
+    Address,
+    read::Flow,
+    tables::{Generation, Leaf, Rule, SourceKey, View},
+};
+
+/// One rate bucket: a 64-bit word that several CPUs change at once.
+pub trait Cell {
+    /// The word as it stands.
+    fn load(&self) -> u64;
+    /// Puts `new` in place of `old`, and tells what stood there: `old` if,
+    /// and only if, the swap was made.
+    fn compare_exchange(&self, old: u64, new: u64) -> u64;
+    /// Takes `amount` away: gives a token back.
+    fn subtract(&self, amount: u64);
+}
+
+/// What the policy's address lists say of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Neither trusted nor denied.
+    No,
+    /// In `[sources] trusted`.
+    Trusted,
+    /// In `[sources] denied`, and not trusted.
+    Denied,
+}
+
+/// What the kernel's socket table says of a TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Nothing holds its addresses and ports.
+    None,
+    /// A connection: half-open, established, closing or in time-wait.
+    Live,
+    /// A listener, and the segment brings back a valid SYN cookie of it.
+    Cookie,
+}
+
+/// The rates that one interface has for all its traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum InterfaceLimit {
+    /// ICMP errors that quote no live flow of this host.
+    Errors = 0,
+    /// DHCP and DHCPv6 answers.
+    Dhcp = 1,
+    /// Group membership: MLD and IGMP.
+    Groups = 2,
+}
+
+/// The tables that a verdict reads. All methods that name policy answer from
+/// one generation, chosen before the first of them is called.
+pub trait State {
+    /// A rate bucket.
+    type Cell: Cell;
+    /// The three buckets of one source under one rule, in the order
+    /// `new_connections`, `packets`, `bytes`.
+    type Buckets: Buckets<Cell = Self::Cell>;
+
+    /// The policy in force.
+    fn generation(&self) -> &Generation;
+    /// The number of the interface that the packet came in on, below
+    /// [`INTERFACES`](crate::tables::INTERFACES).
+    fn interface(&self) -> u32;
+    /// Monotonic time in ticks ([`TICKS_PER_NS`](crate::rate::TICKS_PER_NS)).
+    fn now(&self) -> u64;
+
+    /// One word of the list bitmap ([`tables::lists`](crate::tables::lists)).
+    fn list_word(&self, index: u32) -> u64;
+    /// The entries of one IPv4 /24, by its number, where they differ.
+    fn list_leaf(&self, block: u32) -> Option<&Leaf>;
+    /// The class of the longest IPv6 prefix that holds the address.
+    fn list_prefix(&self, source: &Address) -> u32;
+
+    /// Whether any ban exists: bits of [`tables::bans`](crate::tables::bans).
+    fn bans(&self) -> u32;
+    /// One word of the ban bitmap.
+    fn ban_word(&self, index: u32) -> u64;
+    /// Whether the address is banned by itself, and the ban has not run out.
+    fn banned(&self, source: &Address) -> bool;
+    /// Whether a banned prefix holds the address, and the ban has not run out.
+    fn banned_prefix(&self, source: &Address) -> bool;
+
+    /// One word of the port table of an interface group: four port views.
+    fn port_word(&self, group: u32, index: u32) -> u64;
+    /// What is behind a port.
+    fn view(&self, view: u32) -> Option<&View>;
+    /// The rule of the longest prefix that holds the source; 0 for none.
+    fn prefix_rule(&self, view: u32, source: &Address) -> u32;
+    /// A rule, by its number in this generation.
+    fn rule(&self, rule: u32) -> Option<&Rule>;
+
+    /// Asks the kernel's socket table about a TCP segment. `answer` is the
+    /// segment's sequence and acknowledgement numbers and flags, with which
+    /// a listener's SYN cookie is checked; `None` where none can count.
+    fn socket(&self, flow: &Flow, answer: Option<&crate::read::Tcp>) -> Socket;
+
+    /// The buckets of one source, made if there are none yet. `None` when
+    /// the table has no room even after it threw an old entry out.
+    fn buckets(&self, key: &SourceKey) -> Option<Self::Buckets>;
+    /// A bucket of the interface that the packet came in on.
+    fn interface_bucket(&self, limit: InterfaceLimit) -> Option<Self::Cell>;
+
+    /// Counts a packet that was refused because other CPUs won every swap,
+    /// or because the table of sources had no room.
+    fn contended(&self);
+}
+
+/// The buckets of one source under one rule.
+pub trait Buckets {
+    /// A rate bucket.
+    type Cell: Cell;
+    /// That of `new_connections`, which bare SYNs pay.
+    fn new_connections(&self) -> Self::Cell;
+    /// That of `packets`, which all other packets pay.
+    fn packets(&self) -> Self::Cell;
+    /// That of `bytes`, likewise.
+    fn bytes(&self) -> Self::Cell;
+}

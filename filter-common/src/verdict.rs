@@ -1,0 +1,190 @@
+//! The verdict: the one place where the policy's meaning is written.
+
+use crate::{
+    Address, Listed, Outcome, Packet, Reason, Scope, Socket, State, essential, icmp,
+    limits::{self, Charge},
+    read::{self, Parsed, Transport},
+    tables::{bans, generation, lists, ports, rule, view},
+};
+
+/// Judges one packet. `raw_ip`: its interface has no Ethernet framing.
+///
+/// The order is the policy's: malformed, essential, trusted, denied, banned,
+/// rule, reply.
+pub fn judge<P: Packet + ?Sized, S: State>(packet: &P, raw_ip: bool, state: &S) -> Outcome {
+    match read::packet(packet, raw_ip) {
+        Ok(parsed) => judge_parsed(packet, &parsed, state),
+        Err(reason) => judge_unread(reason, state),
+    }
+}
+
+/// The second half of [`judge`]: of a packet that was read.
+#[inline(always)]
+pub fn judge_parsed<P: Packet + ?Sized, S: State>(
+    packet: &P,
+    parsed: &Parsed,
+    state: &S,
+) -> Outcome {
+    decide(packet, parsed, state).under(is_monitor(state))
+}
+
+/// The second half of [`judge`]: of a packet that has no more to it.
+#[inline(always)]
+pub fn judge_unread<S: State>(reason: Reason, state: &S) -> Outcome {
+    Outcome::of(reason).under(is_monitor(state))
+}
+
+#[inline(always)]
+fn is_monitor<S: State>(state: &S) -> bool {
+    state.generation().flags & generation::MONITOR != 0
+}
+
+#[inline(always)]
+fn decide<P: Packet + ?Sized, S: State>(packet: &P, parsed: &Parsed, state: &S) -> Outcome {
+    if essential::is_essential(state, parsed) {
+        return Outcome::of(Reason::Essential);
+    }
+    let source = &parsed.flow.source;
+    match listed(state, source) {
+        Listed::Trusted => return Outcome::of(Reason::Trusted),
+        Listed::Denied => return Outcome::of(Reason::Denied),
+        Listed::No => {}
+    }
+    if is_banned(state, source) {
+        return Outcome::of(Reason::Banned);
+    }
+    match parsed.transport {
+        Transport::Tcp | Transport::Udp => port(state, parsed, packet.length()),
+        Transport::Icmp => Outcome::of(icmp::judge(state, packet, parsed)),
+        Transport::Other => {
+            let word = state.generation().protocols[(parsed.protocol >> 6) as usize & 3];
+            let allowed = word >> (parsed.protocol & 63) & 1 == 1;
+            Outcome::of(if allowed { Reason::Protocol } else { Reason::ProtocolClosed })
+        }
+        Transport::Later => Outcome::of(Reason::Fragment),
+    }
+}
+
+/// What the policy's lists say of a source. Trusted wins over denied at any
+/// prefix length; the compiler has settled that.
+#[inline(always)]
+fn listed<S: State>(state: &S, source: &Address) -> Listed {
+    let flags = state.generation().flags;
+    let class = if source.is_ipv4() {
+        if flags & generation::LISTS_IPV4 == 0 {
+            return Listed::No;
+        }
+        let block = source.ipv4() >> 8;
+        let (index, shift) = lists::block_place(block);
+        match (state.list_word(index) >> shift) as u32 & 3 {
+            lists::MIXED => {
+                let (word, shift) = lists::leaf_place(source.ipv4() & 0xff);
+                let leaf = state.list_leaf(block);
+                leaf.map_or(lists::NONE, |leaf| (leaf.words[word] >> shift) as u32 & 3)
+            }
+            class => class,
+        }
+    } else {
+        if flags & generation::LISTS_IPV6 == 0 {
+            return Listed::No;
+        }
+        let (index, bit) = lists::filter_of(source);
+        if state.list_word(index) >> bit & 1 == 0 {
+            return Listed::No;
+        }
+        state.list_prefix(source)
+    };
+    match class {
+        lists::TRUSTED => Listed::Trusted,
+        lists::DENIED => Listed::Denied,
+        _ => Listed::No,
+    }
+}
+
+#[inline(always)]
+fn is_banned<S: State>(state: &S, source: &Address) -> bool {
+    let present = state.bans();
+    if present & bans::ANY == 0 {
+        return false;
+    }
+    let (index, bit) = bans::place(source);
+    if state.ban_word(index) >> bit & 1 == 0 {
+        return false;
+    }
+    state.banned(source) || (present & bans::PREFIXES != 0 && state.banned_prefix(source))
+}
+
+/// TCP and UDP: the rule of the port, the connection it belongs to, and the
+/// rule's limits.
+#[inline(always)]
+fn port<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
+    let flow = &parsed.flow;
+    let tcp = matches!(parsed.transport, Transport::Tcp);
+    let found = admitting_rule(state, flow, !tcp);
+    // A bare SYN belongs to nothing yet, and asks for nothing of ours.
+    let new = tcp && parsed.tcp.is_bare_syn();
+    let socket =
+        if tcp && !new { state.socket(flow, Some(&parsed.tcp)) } else { Socket::None };
+    let rule = match found {
+        Found::Rule(number) => state.rule(number),
+        Found::Closed { reason, monitor } => {
+            return match socket {
+                Socket::Live => Outcome::of(Reason::Reply),
+                _ => Outcome::of(reason).under(monitor),
+            };
+        }
+    };
+    let Some(rule) = rule else {
+        // The compiler numbers no rule that is not there.
+        return Outcome::of(Reason::PortClosed);
+    };
+    let monitor = rule.flags & rule::MONITOR != 0;
+    if tcp && !new && matches!(socket, Socket::None) {
+        return Outcome::by_rule(Reason::OutOfState, rule.id).under(monitor);
+    }
+    let charge = if new { Charge::Connection } else { Charge::Packet(length) };
+    match limits::source(state, rule, &flow.source, charge) {
+        None => Outcome::by_rule(Reason::Rule, rule.id),
+        Some(reason) => Outcome {
+            scope: Some(Scope::PerSource),
+            ..Outcome::by_rule(reason, rule.id)
+        }
+        .under(monitor),
+    }
+}
+
+enum Found {
+    Rule(u32),
+    Closed { reason: Reason, monitor: bool },
+}
+
+/// The rule that admits a packet: of those that name its port on its
+/// interface, the one with the longest prefix that holds its source.
+#[inline(always)]
+fn admitting_rule<S: State>(state: &S, flow: &read::Flow, udp: bool) -> Found {
+    let groups = &state.generation().groups;
+    let group = groups[(state.interface() as usize) % groups.len()] as u32;
+    let (index, shift) = ports::place(udp, flow.destination_port);
+    let number = (state.port_word(group, index) >> shift) as u32 & 0xffff;
+    let closed = Found::Closed { reason: Reason::PortClosed, monitor: false };
+    if number == 0 {
+        return closed;
+    }
+    let Some(view) = state.view(number) else {
+        return closed;
+    };
+    let (default, prefixes) = if flow.source.is_ipv4() {
+        (view.default_ipv4, view::PREFIXES_IPV4)
+    } else {
+        (view.default_ipv6, view::PREFIXES_IPV6)
+    };
+    let longest =
+        if view.flags & prefixes == 0 { 0 } else { state.prefix_rule(number, &flow.source) };
+    match if longest == 0 { default } else { longest } {
+        0 => Found::Closed {
+            reason: Reason::SourceNotAllowed,
+            monitor: view.flags & view::MONITOR != 0,
+        },
+        rule => Found::Rule(rule),
+    }
+}

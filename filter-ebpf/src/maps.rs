@@ -1,0 +1,83 @@
+//! The maps. The controller knows them by these names.
+//!
+//! Tables of the policy are maps of maps, by generation: the controller makes
+//! fresh inner maps for each policy and never refills one. What is not policy
+//! (bans, buckets, counters) stands outside of the generations.
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    macros::btf_map,
+};
+use filter_common::{
+    Address,
+    tables::{
+        Counter, GENERATIONS, Generation, INTERFACES, Leaf, Rule, SourceBuckets, SourceKey, View,
+        ViewPrefix, bans, counters, interfaces, ports,
+    },
+};
+
+use crate::scratch::Scratch;
+
+/// `BPF_F_NO_PREALLOC`: entries take memory when they come to be.
+const NO_PREALLOC: usize = 1;
+/// `BPF_F_INNER_MAP`: inner arrays may differ in length (kernel 5.10).
+const INNER: usize = 1 << 12;
+
+/// Generations, each with room for the port tables of all interface groups.
+const PORT_TABLES: usize = (GENERATIONS * INTERFACES) as usize;
+const GENERATION_SLOTS: usize = GENERATIONS as usize;
+
+/// The place of the generation in force: what a packet reads once.
+#[btf_map]
+pub static LIVE: Array<u64, 1> = Array::new();
+#[btf_map]
+pub static POLICY: Array<Generation, GENERATION_SLOTS> = Array::new();
+#[btf_map]
+pub static PORTS: ArrayOfMaps<Array<u64, { ports::WORDS as usize }>, PORT_TABLES> =
+    ArrayOfMaps::new();
+#[btf_map]
+pub static VIEWS: ArrayOfMaps<Array<View, 1, INNER>, GENERATION_SLOTS> = ArrayOfMaps::new();
+#[btf_map]
+pub static PREFIXES: ArrayOfMaps<LpmTrie<ViewPrefix, u32, 1>, GENERATION_SLOTS> =
+    ArrayOfMaps::new();
+#[btf_map]
+pub static RULES: ArrayOfMaps<Array<Rule, 1, INNER>, GENERATION_SLOTS> = ArrayOfMaps::new();
+#[btf_map]
+pub static LISTS: ArrayOfMaps<Array<u64, 1, INNER>, GENERATION_SLOTS> = ArrayOfMaps::new();
+#[btf_map]
+pub static LIST_LEAVES: ArrayOfMaps<HashMap<u32, Leaf, 1, NO_PREALLOC>, GENERATION_SLOTS> =
+    ArrayOfMaps::new();
+#[btf_map]
+pub static LIST_PREFIXES: ArrayOfMaps<LpmTrie<Address, u32, 1>, GENERATION_SLOTS> =
+    ArrayOfMaps::new();
+
+/// Which interfaces are guarded, by the hash of their kernel index.
+#[btf_map]
+pub static GUARDED: Array<interfaces::Bucket, { interfaces::BUCKETS as usize }> = Array::new();
+#[btf_map]
+pub static INTERFACE_RATES: Array<u64, { INTERFACES as usize * 4 }> = Array::new();
+
+/// Which kinds of ban exist: bits of `tables::bans`.
+#[btf_map]
+pub static BANS_PRESENT: Array<u32, 1> = Array::new();
+#[btf_map]
+pub static BAN_BITMAP: Array<u64, { bans::WORDS as usize }> = Array::new();
+#[btf_map]
+pub static BANS: HashMap<Address, u64, 1_000_000, NO_PREALLOC> = HashMap::new();
+#[btf_map]
+pub static BAN_PREFIXES: LpmTrie<Address, u64, 100_000> = LpmTrie::new();
+
+#[btf_map]
+pub static SOURCES: LruHashMap<SourceKey, SourceBuckets, 262_144> = LruHashMap::new();
+
+/// What was read of the packet at hand, see `scratch`.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+#[btf_map]
+pub static TOTALS: PerCpuArray<Counter, { counters::TOTALS as usize }> = PerCpuArray::new();
+#[btf_map]
+pub static RULE_COUNTERS: ArrayOfMaps<
+    PerCpuArray<Counter, { counters::CHUNK as usize }>,
+    { counters::CHUNKS as usize },
+> = ArrayOfMaps::new();
