@@ -1,1 +1,7 @@
-//! (skeleton)
+//! The controller of nodewall: reads a policy, compiles it into tables, brings
+//! the program into the kernel and keeps it in step with the policy.
+
+pub mod compile;
+pub mod dataplane;
+pub mod model;
+pub mod policy;

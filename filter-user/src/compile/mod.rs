@@ -1,0 +1,240 @@
+//! Turns a policy into the tables that the verdict reads.
+//!
+//! Pure: no kernel, no files. The data plane writes the tables into maps; the
+//! model judges with them in user space.
+
+mod lists;
+mod ports;
+
+pub(crate) use lists::filter_places;
+pub(crate) use ports::bits as prefix_bits;
+
+use std::collections::HashMap;
+
+use filter_common::{
+    Address, InterfaceLimit,
+    rate::Limit,
+    tables::{self, Generation, INTERFACES, Leaf, View, ViewPrefix, counters, generation, rule},
+};
+use thiserror::Error;
+
+use crate::policy::{Mode, Period, Policy, Rate};
+
+/// One generation of the policy.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    /// What the whole of it says.
+    pub generation: Generation,
+    /// By interface group: the words of its port table that are not 0.
+    pub ports: Vec<Vec<(u32, u64)>>,
+    /// By number; 0 stands for a closed port and is never read.
+    pub views: Vec<View>,
+    /// Which rule each source prefix of a view chooses.
+    pub prefixes: Vec<Prefix<ViewPrefix>>,
+    /// By number; 0 stands for none and is never read.
+    pub rules: Vec<tables::Rule>,
+    /// The address lists.
+    pub lists: Lists,
+}
+
+/// An entry of a longest-prefix-match table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix<K> {
+    /// What must match, other bits cleared.
+    pub key: K,
+    /// How many bits of it must match.
+    pub length: u32,
+    /// What it stands for.
+    pub value: u32,
+}
+
+/// The address lists of one generation, as `filter_common::tables::lists` says.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    /// The words of bitmap and filter that are not 0.
+    pub words: Vec<(u32, u64)>,
+    /// By the number of the /24.
+    pub leaves: Vec<(u32, Leaf)>,
+    /// IPv6 prefixes and their class.
+    pub prefixes: Vec<Prefix<Address>>,
+}
+
+/// Why a valid policy cannot be put into tables.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CompileError {
+    /// The counters have no place for another rule name.
+    #[error(
+        "since it was started the daemon has met {0} names of rules and has counters for no more: restart it"
+    )]
+    RuleNames(u32),
+    /// Numbers of interfaces have run out.
+    #[error(
+        "since it was started the daemon has met {0} interfaces and can tell no more apart: restart it"
+    )]
+    Interfaces(u32),
+    /// The ports fall into too many kinds.
+    #[error(
+        "the rules divide the ports into more than {0} kinds by who may use them: merge rules that overlap"
+    )]
+    Views(u32),
+    /// The rules take too many prefixes.
+    #[error(
+        "the rules need more than {0} entries of port kind and source prefix: name fewer addresses in rules whose ports overlap"
+    )]
+    Prefixes(usize),
+}
+
+/// Gives every name a number for good, so that what is known by the number
+/// stays with the name across policies.
+#[derive(Debug)]
+pub struct Numbers {
+    by_name: HashMap<String, u32>,
+    first: u32,
+    end: u32,
+}
+
+impl Numbers {
+    /// For rules: the places of their counters and buckets.
+    #[must_use]
+    pub fn of_rules() -> Self {
+        Self { by_name: HashMap::new(), first: 0, end: counters::CHUNKS * counters::RULES_PER_CHUNK }
+    }
+
+    /// For interfaces. Number 0 is any that has no name here.
+    #[must_use]
+    pub fn of_interfaces() -> Self {
+        Self { by_name: HashMap::new(), first: 1, end: INTERFACES }
+    }
+
+    /// The number of a name, a new one if it is new. `None` when there are no more.
+    pub fn get_or_add(&mut self, name: &str) -> Option<u32> {
+        if let Some(number) = self.by_name.get(name) {
+            return Some(*number);
+        }
+        let number = self.first + u32::try_from(self.by_name.len()).ok()?;
+        if number >= self.end {
+            return None;
+        }
+        self.by_name.insert(name.to_owned(), number);
+        Some(number)
+    }
+
+    /// The number of a name that has one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// All names and their numbers, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.by_name.iter().map(|(name, number)| (name.as_str(), *number))
+    }
+
+    /// How many names have numbers.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.end.min(self.first + u32::try_from(self.by_name.len()).unwrap_or(u32::MAX)) - self.first
+    }
+}
+
+/// Rates that essential traffic has on each interface: the contract's for
+/// DHCP; for group membership ten times what a busy segment's querier asks.
+const DHCP: Rate = Rate { amount: 100, period: Period::Second, burst: 100 };
+const GROUPS: Rate = Rate { amount: 100, period: Period::Second, burst: 200 };
+
+/// Compiles a policy. New names are given numbers in `rules` and `interfaces`.
+///
+/// # Errors
+///
+/// When one of the tables' fixed numbers is exceeded.
+pub fn compile(
+    policy: &Policy,
+    rules: &mut Numbers,
+    interfaces: &mut Numbers,
+) -> Result<Tables, CompileError> {
+    let mut tables = Tables {
+        generation: generation(policy),
+        rules: vec![tables::Rule::default()],
+        lists: lists::compile(&policy.trusted, &policy.denied),
+        ..Tables::default()
+    };
+    for rule in &policy.rules {
+        let id = rules.get_or_add(&rule.name).ok_or(CompileError::RuleNames(rules.count()))?;
+        tables.rules.push(tables::Rule {
+            id,
+            flags: if rule.mode == Mode::Monitor { rule::MONITOR } else { 0 },
+            new_connections: limit(rule.per_source.new_connections),
+            packets: limit(rule.per_source.packets),
+            bytes: limit(rule.per_source.bytes),
+        });
+    }
+    ports::compile(&policy.rules, interfaces, &mut tables)?;
+    let has = |v4: bool| {
+        policy.trusted.iter().chain(&policy.denied).any(|net| net.addr().is_ipv4() == v4)
+    };
+    if has(true) {
+        tables.generation.flags |= generation::LISTS_IPV4;
+    }
+    if has(false) {
+        tables.generation.flags |= generation::LISTS_IPV6;
+    }
+    Ok(tables)
+}
+
+fn generation(policy: &Policy) -> Generation {
+    let mut protocols = [0_u64; 4];
+    for number in &policy.protocols {
+        protocols[usize::from(*number) / 64] |= 1 << (number % 64);
+    }
+    let mut interface = [Limit::default(); 3];
+    interface[InterfaceLimit::Errors as usize] = limit(policy.icmp.errors);
+    interface[InterfaceLimit::Dhcp as usize] = limit(Some(DHCP));
+    interface[InterfaceLimit::Groups as usize] = limit(Some(GROUPS));
+    Generation {
+        flags: if policy.mode == Mode::Monitor { generation::MONITOR } else { 0 },
+        protocols,
+        source_mask_ipv4: Address::mask(96 + policy.prefixes.source_ipv4).0,
+        source_mask_ipv6: Address::mask(policy.prefixes.source_ipv6).0,
+        echo: limit(policy.icmp.echo),
+        interface,
+        ..Generation::default()
+    }
+}
+
+/// A rate that passed the policy's checks always has a limit.
+fn limit(rate: Option<Rate>) -> Limit {
+    rate.and_then(|rate| {
+        Limit::new(rate.amount, rate.period.seconds() * 1_000_000_000, rate.burst)
+    })
+    .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_and_run_out() {
+        let mut numbers = Numbers::of_interfaces();
+        assert_eq!(numbers.get_or_add("eth0"), Some(1));
+        assert_eq!(numbers.get_or_add("eth1"), Some(2));
+        assert_eq!(numbers.get_or_add("eth0"), Some(1));
+        assert_eq!(numbers.get("wg0"), None);
+        for n in 3..INTERFACES {
+            assert_eq!(numbers.get_or_add(&format!("x{n}")), Some(n));
+        }
+        assert_eq!(numbers.get_or_add("one-too-many"), None);
+        assert_eq!(numbers.get_or_add("eth1"), Some(2));
+        assert_eq!(numbers.count(), INTERFACES - 1);
+    }
+
+    #[test]
+    fn every_rate_the_policy_accepts_has_a_limit() {
+        for period in [Period::Second, Period::Minute, Period::Hour] {
+            for amount in [1, 7, 1000, 50_000_000, 10_000_000_000, u64::MAX] {
+                let rate = Rate { amount, period, burst: amount.min(8_000) };
+                assert!(limit(Some(rate)).is_set(), "{rate}");
+            }
+        }
+    }
+}

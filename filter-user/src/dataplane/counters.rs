@@ -1,0 +1,142 @@
+//! The counters: per CPU in the kernel, summed here.
+
+use aya::{
+    Ebpf,
+    maps::{ArrayOfMaps, Map, MapData, MapError, PerCpuArray, PerCpuValues},
+};
+use filter_common::{
+    Reason, Scope,
+    tables::{Counter, counters},
+};
+
+use super::{LoadError, MapFault, load::take};
+
+/// What one interface saw for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceCounter {
+    /// Why packets passed or dropped.
+    pub reason: Reason,
+    /// It counts what monitor mode let through that would have dropped.
+    pub monitored: bool,
+    /// How much.
+    pub counter: Counter,
+}
+
+/// What one rule did for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleCounter {
+    /// Why packets passed or dropped.
+    pub reason: Reason,
+    /// The scope of the limit that refused them.
+    pub scope: Option<Scope>,
+    /// It counts what monitor mode let through that would have dropped.
+    pub monitored: bool,
+    /// How much.
+    pub counter: Counter,
+}
+
+/// Counters of the interfaces.
+pub(super) struct Totals(PerCpuArray<MapData, Counter>);
+
+impl Totals {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        take(ebpf, "TOTALS").map(Self)
+    }
+
+    pub(super) fn of_interface(&self, number: u32) -> Result<Vec<InterfaceCounter>, MapFault> {
+        let places = Reason::ALL.iter().flat_map(|reason| {
+            [false, true].map(|monitored| (*reason, monitored))
+        });
+        places
+            .map(|(reason, monitored)| {
+                let counter = self.at(counters::total(number, reason, monitored))?;
+                Ok(InterfaceCounter { reason, monitored, counter })
+            })
+            .filter(|result| result.as_ref().map_or(true, |found| found.counter.packets != 0))
+            .collect()
+    }
+
+    pub(super) fn contended(&self) -> Result<u64, MapFault> {
+        Ok(self.at(counters::CONTENDED)?.packets)
+    }
+
+    fn at(&self, place: u32) -> Result<Counter, MapFault> {
+        self.0.get(&place, 0).map(|values| sum(&values)).map_err(MapFault::of("TOTALS", "read"))
+    }
+}
+
+/// Counters of the rules, in chunks that are made when a rule first needs one
+/// and then stay, whatever policies come.
+pub(super) struct RuleCounters {
+    outer: ArrayOfMaps<MapData, PerCpuArray<MapData, Counter>>,
+    chunks: Vec<PerCpuArray<MapData, Counter>>,
+}
+
+impl RuleCounters {
+    const MAP: &str = "RULE_COUNTERS";
+
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        let missing = LoadError::Object { what: "map", name: Self::MAP };
+        let Some(map @ Map::ArrayOfMaps(_)) = ebpf.take_map(Self::MAP) else {
+            return Err(missing);
+        };
+        let outer = map.try_into().map_err(|error: MapError| LoadError::Other(error.into()))?;
+        Ok(Self { outer, chunks: Vec::new() })
+    }
+
+    /// Makes the chunks up to that of the rule with number `highest`.
+    pub(super) fn make_room(&mut self, highest: u32) -> Result<(), MapFault> {
+        let fault = MapFault::of(Self::MAP, "fill");
+        let needed = (highest / counters::RULES_PER_CHUNK + 1) as usize;
+        while self.chunks.len() < needed {
+            let chunk = PerCpuArray::create(counters::CHUNK, 0).map_err(&fault)?;
+            let place = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+            self.outer.set(place, &chunk, 0).map_err(&fault)?;
+            self.chunks.push(chunk);
+        }
+        Ok(())
+    }
+
+    pub(super) fn of_rule(&self, number: u32) -> Result<Vec<RuleCounter>, MapFault> {
+        let Some(chunk) = self.chunks.get((number / counters::RULES_PER_CHUNK) as usize) else {
+            return Ok(Vec::new());
+        };
+        let base = number % counters::RULES_PER_CHUNK * counters::PER_RULE;
+        let fault = MapFault::of(Self::MAP, "read");
+        let mut found = Vec::new();
+        for (reason, scope, monitored) in Self::places() {
+            let Some(place) = counters::of_rule(reason, scope, monitored) else { continue };
+            let counter = sum(&chunk.get(&(base + place), 0).map_err(&fault)?);
+            if counter.packets != 0 {
+                found.push(RuleCounter { reason, scope, monitored, counter });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every reason and scope that a rule counts, each once.
+    fn places() -> impl Iterator<Item = (Reason, Option<Scope>, bool)> {
+        let scopes = || std::iter::once(None).chain(Scope::ALL.iter().copied().map(Some));
+        let mut seen = Vec::new();
+        [false, true]
+            .into_iter()
+            .flat_map(move |monitored| {
+                Reason::ALL
+                    .iter()
+                    .flat_map(move |reason| scopes().map(move |scope| (*reason, scope, monitored)))
+            })
+            .filter(move |(reason, scope, monitored)| {
+                let place = counters::of_rule(*reason, *scope, *monitored);
+                let new = place.is_some_and(|place| !seen.contains(&place));
+                seen.extend(place);
+                new
+            })
+    }
+}
+
+fn sum(values: &PerCpuValues<Counter>) -> Counter {
+    values.iter().fold(Counter::default(), |sum, value| Counter {
+        packets: sum.packets + value.packets,
+        bytes: sum.bytes + value.bytes,
+    })
+}

@@ -1,0 +1,160 @@
+//! What can go wrong with the kernel side, each as a sentence that says what to do.
+
+use aya::maps::MapError;
+use thiserror::Error;
+
+/// Why the program could not be brought into the kernel.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The kernel is older than what this was proven on.
+    #[error(
+        "this is Linux {found}, and nodewall needs {needed} or newer (XDP on frames of several buffers, atomic operations of BPF): boot a newer kernel"
+    )]
+    KernelTooOld {
+        /// The running kernel's version.
+        found: String,
+        /// The oldest that will do.
+        needed: String,
+    },
+    /// Not privileged.
+    #[error(
+        "the kernel does not let this process load BPF programs: start nodewall as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
+    NotPermitted,
+    /// Lockdown in its confidentiality mode forbids BPF.
+    #[error(
+        "the kernel is locked down ({mode}) and refuses BPF programs: boot without `lockdown=confidentiality`, or leave out the option that turns it on with Secure Boot"
+    )]
+    LockedDown {
+        /// What /sys/kernel/security/lockdown shows as chosen.
+        mode: String,
+    },
+    /// The verifier does not accept the program on this kernel.
+    #[error(
+        "the kernel's verifier refuses the program ({reason}): this kernel is not supported, please report its version and these last lines of its log: {log}"
+    )]
+    Verifier {
+        /// The system call's error.
+        reason: std::io::Error,
+        /// The end of the verifier's log.
+        log: String,
+    },
+    /// A map could not be made.
+    #[error("the kernel refuses the map `{map}` ({reason}): free memory, or make the tables in `[tables]` smaller")]
+    Map {
+        /// The map's name.
+        map: String,
+        /// The system call's error.
+        reason: std::io::Error,
+    },
+    /// The object and this binary do not belong together.
+    #[error("the embedded BPF object has no {what} `{name}`: this build of nodewall is broken, install it anew")]
+    Object {
+        /// A map or a program.
+        what: &'static str,
+        /// Its name.
+        name: &'static str,
+    },
+    /// Anything else.
+    #[error("the BPF program could not be loaded: {0}")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A map could be made but not used.
+    #[error(transparent)]
+    Access(#[from] MapFault),
+}
+
+/// Why a map could not be read or written.
+#[derive(Debug, Error)]
+pub enum MapFault {
+    /// The kernel refused.
+    #[error("the kernel refuses to {action} the map {map}: {source}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// The map's name.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// A table is full.
+    #[error("the table `{table}` is full at {capacity} entries: raise `[tables] {table}` and restart the daemon")]
+    Full {
+        /// Its name in the policy.
+        table: &'static str,
+        /// Entries that it has room for.
+        capacity: u32,
+    },
+    /// Too many interfaces fall on one place of the table.
+    #[error("the table of interfaces has no place for the interface with index {index}: guard fewer interfaces")]
+    InterfacePlace {
+        /// The kernel's index.
+        index: u32,
+    },
+}
+
+impl MapFault {
+    pub(super) fn of(map: &'static str, action: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self::Refused { action, map, source }
+    }
+
+    /// Whether the kernel said that there is no room, or no memory.
+    pub(super) fn is_full(error: &MapError) -> bool {
+        let code = match error {
+            MapError::SyscallError(error) => error.io_error.raw_os_error(),
+            _ => None,
+        };
+        code == Some(nix::libc::E2BIG) || code == Some(nix::libc::ENOSPC)
+    }
+}
+
+/// Why an interface could not be guarded.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// There is none of that name.
+    #[error("there is no interface `{interface}` here: `ip link` lists those there are; mend `interfaces` in the policy, or make the interface first")]
+    NoInterface {
+        /// Its name.
+        interface: String,
+    },
+    /// Another program is there.
+    #[error(
+        "interface {interface} has another XDP program already ({program}): take it off (`ip link set dev {interface} xdp off`, or stop the service that owns it), nodewall does not share the hook"
+    )]
+    Occupied {
+        /// The interface.
+        interface: String,
+        /// What is known of the program.
+        program: String,
+    },
+    /// The driver cannot, and the policy wants nothing else.
+    #[error(
+        "interface {interface} cannot run the program natively: {why}; set `attach = \"auto\"` or \"generic\" in the policy to run it in the network stack"
+    )]
+    NoNative {
+        /// The interface.
+        interface: String,
+        /// What the kernel said, and what is known to cause it.
+        why: String,
+    },
+    /// Frames of a form that cannot be read.
+    #[error(
+        "interface {interface} has frames that are neither Ethernet nor bare IP (ARPHRD type {kind}): nodewall cannot guard it, leave it out of `interfaces`"
+    )]
+    Framing {
+        /// The interface.
+        interface: String,
+        /// Its type, include/uapi/linux/if_arp.h.
+        kind: u32,
+    },
+    /// Anything else.
+    #[error("the program cannot be attached to interface {interface}: {why}")]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        why: String,
+    },
+    /// The table of interfaces could not be written.
+    #[error(transparent)]
+    Table(#[from] MapFault),
+}

@@ -1,0 +1,181 @@
+//! The generations of the policy: fresh inner maps for each, and one write
+//! that puts one in force.
+
+use std::thread;
+
+use aya::{
+    Ebpf,
+    maps::{Array, ArrayOfMaps, HashMap, InnerMap, LpmTrie, MapData, MapError, lpm_trie::Key},
+};
+use filter_common::{
+    Address,
+    tables::{GENERATIONS, Generation, INTERFACES, Leaf, Rule, View, ViewPrefix, lists, ports},
+};
+
+use super::{LoadError, MapFault, Staged, load::take};
+use crate::compile::{Prefix, Tables};
+
+/// `BPF_F_NO_PREALLOC`.
+const NO_PREALLOC: u32 = 1;
+/// `BPF_F_INNER_MAP`.
+const INNER: u32 = 1 << 12;
+
+/// The maps of maps, and which places of them are in use.
+pub(super) struct Generations {
+    live: Array<MapData, u64>,
+    policy: Array<MapData, Generation>,
+    ports: Outer<Array<MapData, u64>>,
+    views: Outer<Array<MapData, View>>,
+    prefixes: Outer<LpmTrie<MapData, ViewPrefix, u32>>,
+    rules: Outer<Array<MapData, Rule>>,
+    lists: Outer<Array<MapData, u64>>,
+    leaves: Outer<HashMap<MapData, u32, Leaf>>,
+    list_prefixes: Outer<LpmTrie<MapData, Address, u32>>,
+    /// The place in force, and the one that was in force before it.
+    current: Option<u32>,
+    previous: Option<u32>,
+}
+
+/// A map of maps by place, and which of its places hold a map with entries:
+/// one that is empty and stays so need not be written, and each write waits
+/// for an RCU grace period.
+struct Outer<V> {
+    name: &'static str,
+    map: ArrayOfMaps<MapData, V>,
+    filled: Vec<bool>,
+}
+
+impl<V: InnerMap> Outer<V> {
+    fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, LoadError> {
+        let map = ebpf.take_map(name).ok_or(LoadError::Object { what: "map", name })?;
+        let aya::maps::Map::ArrayOfMaps(data) = map else {
+            return Err(LoadError::Object { what: "map of maps", name });
+        };
+        let map = ArrayOfMaps::try_from(aya::maps::Map::ArrayOfMaps(data))
+            .map_err(|error: MapError| LoadError::Other(error.into()))?;
+        Ok(Self { name, map, filled: Vec::new() })
+    }
+
+    /// Fills a fresh map and puts it in a place. `entries`: how many there are.
+    fn put(
+        &mut self,
+        place: u32,
+        entries: usize,
+        make: impl FnOnce(u32) -> Result<V, MapError>,
+    ) -> Result<(), MapFault> {
+        let index = place as usize;
+        if self.filled.len() <= index {
+            self.filled.resize(index + 1, false);
+        }
+        if entries == 0 && !self.filled[index] {
+            return Ok(());
+        }
+        let fault = MapFault::of(self.name, "fill");
+        let length = u32::try_from(entries.max(1)).unwrap_or(u32::MAX);
+        let inner = make(length).map_err(&fault)?;
+        self.map.set(place, &inner, 0).map_err(&fault)?;
+        self.filled[index] = entries != 0;
+        Ok(())
+    }
+}
+
+fn array<V: aya::Pod>(length: u32, values: &[V]) -> Result<Array<MapData, V>, MapError> {
+    let mut map = Array::create(length, INNER)?;
+    (0_u32..).zip(values).try_for_each(|(index, value)| map.set(index, value, 0))?;
+    Ok(map)
+}
+
+fn sparse(length: u32, flags: u32, words: &[(u32, u64)]) -> Result<Array<MapData, u64>, MapError> {
+    let mut map = Array::create(length, flags)?;
+    words.iter().try_for_each(|(index, word)| map.set(*index, word, 0))?;
+    Ok(map)
+}
+
+fn trie<K: aya::Pod>(length: u32, prefixes: &[Prefix<K>]) -> Result<LpmTrie<MapData, K, u32>, MapError> {
+    let mut map = LpmTrie::create(length, NO_PREALLOC)?;
+    prefixes.iter().try_for_each(|p| map.insert(&Key::new(p.length, p.key), p.value, 0))?;
+    Ok(map)
+}
+
+impl Generations {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        Ok(Self {
+            live: take(ebpf, "LIVE")?,
+            policy: take(ebpf, "POLICY")?,
+            ports: Outer::take(ebpf, "PORTS")?,
+            views: Outer::take(ebpf, "VIEWS")?,
+            prefixes: Outer::take(ebpf, "PREFIXES")?,
+            rules: Outer::take(ebpf, "RULES")?,
+            lists: Outer::take(ebpf, "LISTS")?,
+            leaves: Outer::take(ebpf, "LIST_LEAVES")?,
+            list_prefixes: Outer::take(ebpf, "LIST_PREFIXES")?,
+            current: None,
+            previous: None,
+        })
+    }
+
+    /// Writes a policy into the place that is neither in force nor was so
+    /// before. A packet that began under what once stood there is long done:
+    /// writing a map of maps waits for it.
+    pub(super) fn stage(&mut self, tables: &Tables) -> Result<Staged, MapFault> {
+        let slot = (0..GENERATIONS)
+            .find(|slot| Some(*slot) != self.current && Some(*slot) != self.previous)
+            .unwrap_or(0);
+        let Self { policy, ports, views, prefixes, rules, lists, leaves, list_prefixes, .. } = self;
+        // Side by side, because each waits for a grace period, and the large
+        // ones take both processors.
+        thread::scope(|scope| {
+            let tasks: [thread::ScopedJoinHandle<'_, Result<(), MapFault>>; 7] = [
+                scope.spawn(move || {
+                    // A group that this policy has not got is never looked at.
+                    (0_u32..).zip(&tables.ports).try_for_each(|(group, words)| {
+                        ports.put(slot * INTERFACES + group, words.len(), |_| {
+                            sparse(ports::WORDS, 0, words)
+                        })
+                    })
+                }),
+                scope.spawn(move || {
+                    views.put(slot, tables.views.len(), |length| array(length, &tables.views))
+                }),
+                scope.spawn(move || {
+                    rules.put(slot, tables.rules.len(), |length| array(length, &tables.rules))
+                }),
+                scope.spawn(move || {
+                    let entries = &tables.prefixes;
+                    prefixes.put(slot, entries.len(), |length| trie(length, entries))
+                }),
+                scope.spawn(move || {
+                    let words = &tables.lists.words;
+                    lists.put(slot, words.len(), |_| sparse(lists::WORDS, INNER, words))
+                }),
+                scope.spawn(move || {
+                    let entries = &tables.lists.leaves;
+                    leaves.put(slot, entries.len(), |length| {
+                        let mut map = HashMap::create(length, NO_PREALLOC)?;
+                        entries.iter().try_for_each(|(block, leaf)| map.insert(block, leaf, 0))?;
+                        Ok(map)
+                    })
+                }),
+                scope.spawn(move || {
+                    let entries = &tables.lists.prefixes;
+                    list_prefixes.put(slot, entries.len(), |length| trie(length, entries))
+                }),
+            ];
+            tasks.into_iter().try_for_each(|task| match task.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })?;
+        policy.set(slot, tables.generation, 0).map_err(MapFault::of("POLICY", "write"))?;
+        Ok(Staged { slot })
+    }
+
+    pub(super) fn activate(&mut self, staged: Staged) -> Result<(), MapFault> {
+        let Staged { slot } = staged;
+        self.live.set(0, u64::from(slot), 0).map_err(MapFault::of("LIVE", "write"))?;
+        if self.current != Some(slot) {
+            self.previous = self.current.replace(slot);
+        }
+        Ok(())
+    }
+}

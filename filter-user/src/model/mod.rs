@@ -1,0 +1,277 @@
+//! The state of a verdict in user space: compiled tables, hash maps for what
+//! the kernel keeps, and a clock that is set by hand. With it the verdict's
+//! own code judges packets without a kernel.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    rc::Rc,
+};
+
+use filter_common::{
+    Address, InterfaceLimit, Outcome, Socket, State, judge,
+    rate::TICKS_PER_NS,
+    read::{Flow, Tcp},
+    tables::{Generation, Leaf, Rule, SourceBuckets, SourceKey, View, ViewPrefix, bans, lists},
+};
+use ipnet::IpNet;
+
+use crate::compile::{Prefix, Tables};
+
+/// A filter in user space.
+#[derive(Debug, Default)]
+pub struct Model {
+    tables: Tables,
+    ports: HashMap<(u32, u32), u64>,
+    prefixes: Trie<ViewPrefix>,
+    list_words: HashMap<u32, u64>,
+    list_leaves: HashMap<u32, Leaf>,
+    list_prefixes: Trie<Address>,
+    /// When each ban ends, in nanoseconds of the model's clock.
+    bans: HashMap<IpNet, u64>,
+    sockets: HashMap<Flow, Socket>,
+    sources: RefCell<HashMap<SourceKey, Buckets>>,
+    interface_rates: RefCell<HashMap<(u32, u32), Word>>,
+    /// The interface that packets come in on.
+    pub interface: u32,
+    /// Whether its frames begin with the IP header.
+    pub raw_ip: bool,
+    /// Nanoseconds.
+    pub now: Cell<u64>,
+    contended: Cell<u64>,
+}
+
+impl Model {
+    /// A filter in which one policy is in force, and nothing has happened yet.
+    #[must_use]
+    pub fn new(tables: Tables) -> Self {
+        let mut model = Self::default();
+        model.switch(tables);
+        model
+    }
+
+    /// Puts another policy in force. Bans, buckets and sockets stay.
+    pub fn switch(&mut self, tables: Tables) {
+        self.ports = (0_u32..)
+            .zip(&tables.ports)
+            .flat_map(|(group, words)| words.iter().map(move |(index, word)| ((group, *index), *word)))
+            .collect();
+        self.prefixes = Trie::new(&tables.prefixes);
+        self.list_words = tables.lists.words.iter().copied().collect();
+        self.list_leaves = tables.lists.leaves.iter().copied().collect();
+        self.list_prefixes = Trie::new(&tables.lists.prefixes);
+        self.tables = tables;
+    }
+
+    /// Bans a prefix until `until` nanoseconds of the model's clock.
+    pub fn ban(&mut self, net: IpNet, until: u64) {
+        self.bans.insert(net.trunc(), until);
+    }
+
+    /// Puts something into the socket table.
+    pub fn set_socket(&mut self, flow: Flow, socket: Socket) {
+        self.sockets.insert(flow, socket);
+    }
+
+    /// Judges one frame.
+    #[must_use]
+    pub fn judge(&self, frame: &[u8]) -> Outcome {
+        judge(frame, self.raw_ip, self)
+    }
+
+    /// Packets that were refused for contention; a model has none.
+    #[must_use]
+    pub fn contended_packets(&self) -> u64 {
+        self.contended.get()
+    }
+
+    fn is_banned(&self, source: &Address, whole: bool) -> bool {
+        let address = IpAddr::from(*source);
+        self.bans.iter().any(|(net, until)| {
+            let single = net.prefix_len() == net.max_prefix_len();
+            single == whole && net.contains(&address) && (*until == bans::FOREVER || self.now.get() < *until)
+        })
+    }
+}
+
+impl State for Model {
+    type Cell = Word;
+    type Buckets = Buckets;
+
+    fn generation(&self) -> &Generation {
+        &self.tables.generation
+    }
+
+    fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    fn now(&self) -> u64 {
+        self.now.get() * TICKS_PER_NS
+    }
+
+    fn list_word(&self, index: u32) -> u64 {
+        self.list_words.get(&index).copied().unwrap_or(0)
+    }
+
+    fn list_leaf(&self, block: u32) -> Option<&Leaf> {
+        self.list_leaves.get(&block)
+    }
+
+    fn list_prefix(&self, source: &Address) -> u32 {
+        let found = self.list_prefixes.longest(128, |length| source.masked(&mask(length)));
+        found.unwrap_or(lists::NONE)
+    }
+
+    fn bans(&self) -> u32 {
+        if self.bans.is_empty() { 0 } else { bans::ANY | bans::PREFIXES }
+    }
+
+    fn ban_word(&self, _index: u32) -> u64 {
+        // A filter may always say that there could be something.
+        u64::MAX
+    }
+
+    fn banned(&self, source: &Address) -> bool {
+        self.is_banned(source, true)
+    }
+
+    fn banned_prefix(&self, source: &Address) -> bool {
+        self.is_banned(source, false)
+    }
+
+    fn port_word(&self, group: u32, index: u32) -> u64 {
+        self.ports.get(&(group, index)).copied().unwrap_or(0)
+    }
+
+    fn view(&self, view: u32) -> Option<&View> {
+        self.tables.views.get(view as usize)
+    }
+
+    fn prefix_rule(&self, view: u32, source: &Address) -> u32 {
+        let bits = filter_common::tables::VIEW_BITS;
+        let found = self.prefixes.longest(bits + 128, |length| ViewPrefix {
+            view,
+            address: source.masked(&mask(length.saturating_sub(bits))),
+        });
+        found.unwrap_or(0)
+    }
+
+    fn rule(&self, rule: u32) -> Option<&Rule> {
+        self.tables.rules.get(rule as usize)
+    }
+
+    fn socket(&self, flow: &Flow, answer: Option<&Tcp>) -> Socket {
+        match self.sockets.get(flow) {
+            Some(Socket::Cookie) if answer.is_none() => Socket::None,
+            Some(socket) => *socket,
+            None => Socket::None,
+        }
+    }
+
+    fn buckets(&self, key: &SourceKey) -> Option<Buckets> {
+        Some(self.sources.borrow_mut().entry(*key).or_default().clone())
+    }
+
+    fn interface_bucket(&self, limit: InterfaceLimit) -> Option<Word> {
+        let key = (self.interface, limit as u32);
+        Some(self.interface_rates.borrow_mut().entry(key).or_default().clone())
+    }
+
+    fn contended(&self) {
+        self.contended.set(self.contended.get() + 1);
+    }
+}
+
+fn mask(length: u32) -> Address {
+    Address::mask(u8::try_from(length).unwrap_or(128))
+}
+
+/// A longest-prefix-match table: a hash map, asked for each length there is.
+#[derive(Debug)]
+struct Trie<K> {
+    entries: HashMap<(u32, K), u32>,
+    /// Longest first.
+    lengths: Vec<u32>,
+}
+
+impl<K> Default for Trie<K> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), lengths: Vec::new() }
+    }
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Trie<K> {
+    fn new(prefixes: &[Prefix<K>]) -> Self {
+        let distinct: HashSet<u32> = prefixes.iter().map(|prefix| prefix.length).collect();
+        let mut lengths = Vec::from_iter(distinct);
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        let entries = prefixes.iter().map(|p| ((p.length, p.key), p.value)).collect();
+        Self { entries, lengths }
+    }
+
+    fn longest(&self, at_most: u32, key: impl Fn(u32) -> K) -> Option<u32> {
+        let lengths = self.lengths.iter().filter(|length| **length <= at_most);
+        lengths.into_iter().find_map(|length| self.entries.get(&(*length, key(*length))).copied())
+    }
+}
+
+/// A bucket.
+#[derive(Debug, Clone, Default)]
+pub struct Word(Rc<Cell<u64>>);
+
+impl filter_common::Cell for Word {
+    fn load(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn compare_exchange(&self, old: u64, new: u64) -> u64 {
+        let seen = self.0.get();
+        if seen == old {
+            self.0.set(new);
+        }
+        seen
+    }
+
+    fn subtract(&self, amount: u64) {
+        self.0.set(self.0.get().wrapping_sub(amount));
+    }
+}
+
+/// The buckets of one source under one rule.
+#[derive(Debug, Clone, Default)]
+pub struct Buckets {
+    new_connections: Word,
+    packets: Word,
+    bytes: Word,
+}
+
+impl Buckets {
+    /// As they stand.
+    #[must_use]
+    pub fn words(&self) -> SourceBuckets {
+        use filter_common::Cell as _;
+        SourceBuckets {
+            new_connections: self.new_connections.load(),
+            packets: self.packets.load(),
+            bytes: self.bytes.load(),
+        }
+    }
+}
+
+impl filter_common::Buckets for Buckets {
+    type Cell = Word;
+
+    fn new_connections(&self) -> Word {
+        self.new_connections.clone()
+    }
+
+    fn packets(&self) -> Word {
+        self.packets.clone()
+    }
+
+    fn bytes(&self) -> Word {
+        self.bytes.clone()
+    }
+}

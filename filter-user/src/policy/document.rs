@@ -1,0 +1,154 @@
+//! The policy from the top of its document: everything but sets and rules.
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::error::ErrorKind;
+use super::field::Field;
+use super::model::{Attach, Icmp, Mode, Policy, Prefixes, Tables};
+use super::report::Report;
+use super::schema::{ICMP, PREFIXES, TABLES, TOP};
+use super::section::{Entry, Section};
+use super::sets::{self, Read, Sets};
+use super::suggest::shown;
+use super::warning::WarningKind;
+use super::{SetFile, interfaces, protocols, rate, rules, sources};
+
+/// Most entries that a table of the kernel may be asked for.
+const LARGEST_TABLE: u32 = 1 << 24;
+
+/// What `document` means. It is a policy only if nothing was reported as an error.
+pub(super) fn read(
+    document: &DeTable<'_>,
+    folder: &Path,
+    read: &mut Read<'_>,
+    report: &mut Report<'_>,
+) -> (Policy, Vec<SetFile>) {
+    let top = Section::new(Field::Top, document, 0, &TOP, report);
+    let mut policy = Policy::default();
+
+    if let Some(entry) = top.get("interfaces") {
+        let remedy =
+            "name an interface, or take the key out to guard every one with a default route";
+        policy.interfaces = interfaces::read(&entry, remedy, None, report);
+    }
+    if let Some(entry) = top.get("mode") {
+        policy.mode = read_mode(&entry, report);
+    }
+    if let Some(entry) = top.get("attach") {
+        let choices =
+            [("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic)];
+        policy.attach =
+            choice(&entry, &["auto", "native", "generic"], choices, report).unwrap_or(Attach::Auto);
+    }
+    let sets_entry = top.get("sets");
+    let sets = match &sets_entry {
+        Some(entry) => sets::read(entry, folder, read, report),
+        None => Sets::default(),
+    };
+    if let Some(entry) = top.get("sources") {
+        let lists = sources::read(&entry, &sets, report);
+        policy.trusted = lists.trusted;
+        policy.denied = lists.denied;
+    }
+    if let Some(entry) = top.get("icmp") {
+        policy.icmp = read_icmp(&entry, report);
+    }
+    if let Some(entry) = top.get("protocols") {
+        policy.protocols = protocols::read(&entry, report);
+    }
+    if let Some(entry) = top.get("prefixes") {
+        policy.prefixes = read_prefixes(&entry, report);
+    }
+    if let Some(entry) = top.get("tables") {
+        policy.tables = read_tables(&entry, report);
+    }
+    if let Some(entry) = top.get("rule") {
+        policy.rules = rules::read(&entry, policy.interfaces.as_deref(), &sets, report);
+    }
+    if policy.rules.is_empty() {
+        report.warn_whole(WarningKind::NoRules);
+    }
+    (policy, sets.files)
+}
+
+/// `mode`, at the top or in a rule.
+pub(super) fn read_mode(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Mode {
+    let choices = [("enforce", Mode::Enforce), ("monitor", Mode::Monitor)];
+    choice(entry, &["enforce", "monitor"], choices, report).unwrap_or(Mode::Enforce)
+}
+
+fn choice<T, const N: usize>(
+    entry: &Entry<'_, '_>,
+    valid: &'static [&'static str],
+    choices: [(&str, T); N],
+    report: &mut Report<'_>,
+) -> Option<T> {
+    let text = entry.string(report, "one of the words that are allowed here, as a string")?;
+    let found = choices.into_iter().find(|(word, _)| *word == text);
+    if found.is_none() {
+        report.error(entry.at, entry.field, ErrorKind::Choice { found: shown(text), valid });
+    }
+    found.map(|(_, value)| value)
+}
+
+fn read_icmp(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Icmp {
+    let Some(section) =
+        entry.section(&ICMP, report, "a table, as in `[icmp]` with `echo = { rate = \"10/s\" }`")
+    else {
+        return Icmp::default();
+    };
+    let echo = section.get("echo").and_then(|entry| rate::read_or_false(&entry, report));
+    let errors = section.get("errors").and_then(|entry| rate::read_or_false(&entry, report));
+    Icmp { echo, errors }
+}
+
+fn read_prefixes(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Prefixes {
+    let default = Prefixes::default();
+    let Some(section) =
+        entry.section(&PREFIXES, report, "a table, as in `[prefixes]` with `source_ipv6 = 64`")
+    else {
+        return default;
+    };
+    let mut family = |source_key, network_key, source, network, most| {
+        let mut read = |key, default| match section.get(key) {
+            Some(entry) => entry.integer_in(1, most, report, "a prefix length, such as 24"),
+            None => Some(default),
+        };
+        let (source_length, network) = (read(source_key, source)?, read(network_key, network)?);
+        if network > source_length {
+            let kind = ErrorKind::NetworkLonger { network_key, network, source_key, source_length };
+            let key = if section.get(network_key).is_some() { network_key } else { source_key };
+            report.error(section.at_key(key), section.field.key(key), kind);
+            return None;
+        }
+        Some((source_length, network))
+    };
+    let ipv4 = family("source_ipv4", "network_ipv4", default.source_ipv4, default.network_ipv4, 32);
+    let ipv6 =
+        family("source_ipv6", "network_ipv6", default.source_ipv6, default.network_ipv6, 128);
+    match (ipv4, ipv6) {
+        (Some((source_ipv4, network_ipv4)), Some((source_ipv6, network_ipv6))) => {
+            Prefixes { source_ipv4, source_ipv6, network_ipv4, network_ipv6 }
+        }
+        // Reported: no policy comes of it.
+        _ => default,
+    }
+}
+
+fn read_tables(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Tables {
+    let default = Tables::default();
+    let Some(section) =
+        entry.section(&TABLES, report, "a table, as in `[tables]` with `bans = 1_000_000`")
+    else {
+        return default;
+    };
+    let mut read = |key, default| match section.get(key) {
+        Some(entry) => entry
+            .integer_in(1, LARGEST_TABLE, report, "a number of entries, such as 1_000_000")
+            .unwrap_or(default),
+        None => default,
+    };
+    Tables { bans: read("bans", default.bans), sources: read("sources", default.sources) }
+}
