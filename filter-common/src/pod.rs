@@ -6,7 +6,9 @@ use aya::Pod;
 use crate::{
     Address,
     rate::Limit,
-    tables::{Counter, Generation, Leaf, Rule, SourceBuckets, SourceKey, View, ViewPrefix, interfaces},
+    tables::{
+        Counter, Generation, Leaf, Rule, SourceBuckets, SourceKey, View, ViewPrefix, interfaces,
+    },
 };
 
 macro_rules! pod {

@@ -315,7 +315,11 @@ pub mod bans {
     #[inline(always)]
     #[must_use]
     pub const fn place(address: &Address) -> (u32, u32) {
-        if address.is_ipv4() { block_place(address.ipv4() >> 8) } else { filter_place(address.high()) }
+        if address.is_ipv4() {
+            block_place(address.ipv4() >> 8)
+        } else {
+            filter_place(address.high())
+        }
     }
 }
 

@@ -123,8 +123,7 @@ fn port<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
     let found = admitting_rule(state, flow, !tcp);
     // A bare SYN belongs to nothing yet, and asks for nothing of ours.
     let new = tcp && parsed.tcp.is_bare_syn();
-    let socket =
-        if tcp && !new { state.socket(flow, Some(&parsed.tcp)) } else { Socket::None };
+    let socket = if tcp && !new { state.socket(flow, Some(&parsed.tcp)) } else { Socket::None };
     let rule = match found {
         Found::Rule(number) => state.rule(number),
         Found::Closed { reason, monitor } => {
@@ -145,11 +144,10 @@ fn port<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
     let charge = if new { Charge::Connection } else { Charge::Packet(length) };
     match limits::source(state, rule, &flow.source, charge) {
         None => Outcome::by_rule(Reason::Rule, rule.id),
-        Some(reason) => Outcome {
-            scope: Some(Scope::PerSource),
-            ..Outcome::by_rule(reason, rule.id)
+        Some(reason) => {
+            Outcome { scope: Some(Scope::PerSource), ..Outcome::by_rule(reason, rule.id) }
+                .under(monitor)
         }
-        .under(monitor),
     }
 }
 

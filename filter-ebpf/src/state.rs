@@ -125,9 +125,8 @@ impl State for XdpState {
 
     #[inline(always)]
     fn list_prefix(&self, source: &Address) -> u32 {
-        let found = maps::LIST_PREFIXES
-            .get(self.slot)
-            .and_then(|trie| trie.get(&Key::new(128, *source)));
+        let found =
+            maps::LIST_PREFIXES.get(self.slot).and_then(|trie| trie.get(&Key::new(128, *source)));
         found.copied().unwrap_or(lists::NONE)
     }
 

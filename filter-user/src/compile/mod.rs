@@ -97,7 +97,11 @@ impl Numbers {
     /// For rules: the places of their counters and buckets.
     #[must_use]
     pub fn of_rules() -> Self {
-        Self { by_name: HashMap::new(), first: 0, end: counters::CHUNKS * counters::RULES_PER_CHUNK }
+        Self {
+            by_name: HashMap::new(),
+            first: 0,
+            end: counters::CHUNKS * counters::RULES_PER_CHUNK,
+        }
     }
 
     /// For interfaces. Number 0 is any that has no name here.
@@ -133,7 +137,8 @@ impl Numbers {
     /// How many names have numbers.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.end.min(self.first + u32::try_from(self.by_name.len()).unwrap_or(u32::MAX)) - self.first
+        self.end.min(self.first + u32::try_from(self.by_name.len()).unwrap_or(u32::MAX))
+            - self.first
     }
 }
 
@@ -203,10 +208,8 @@ fn generation(policy: &Policy) -> Generation {
 
 /// A rate that passed the policy's checks always has a limit.
 fn limit(rate: Option<Rate>) -> Limit {
-    rate.and_then(|rate| {
-        Limit::new(rate.amount, rate.period.seconds() * 1_000_000_000, rate.burst)
-    })
-    .unwrap_or_default()
+    rate.and_then(|rate| Limit::new(rate.amount, rate.period.seconds() * 1_000_000_000, rate.burst))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -28,15 +28,16 @@ pub(super) fn compile(
     let unbound = |rule: &Rule| rule.interfaces.is_none();
     let words = views.port_table(unbound)?;
     views.tables.ports.push(words);
-    let mut named: Vec<&String> = rules.iter().filter_map(|r| r.interfaces.as_ref()).flatten().collect();
+    let mut named: Vec<&String> =
+        rules.iter().filter_map(|r| r.interfaces.as_ref()).flatten().collect();
     named.sort_unstable();
     named.dedup();
     for (name, group) in named.into_iter().zip(1_u8..) {
         let number =
             interfaces.get_or_add(name).ok_or(CompileError::Interfaces(interfaces.count()))?;
         views.tables.generation.groups[number as usize] = group;
-        let words =
-            views.port_table(|rule| rule.interfaces.as_ref().is_none_or(|list| list.contains(name)))?;
+        let words = views
+            .port_table(|rule| rule.interfaces.as_ref().is_none_or(|list| list.contains(name)))?;
         views.tables.ports.push(words);
     }
     Ok(())
@@ -51,7 +52,10 @@ struct Views<'a> {
 
 impl Views<'_> {
     /// The port table of an interface on which the rules hold that `holds` tells.
-    fn port_table(&mut self, holds: impl Fn(&Rule) -> bool) -> Result<Vec<(u32, u64)>, CompileError> {
+    fn port_table(
+        &mut self,
+        holds: impl Fn(&Rule) -> bool,
+    ) -> Result<Vec<(u32, u64)>, CompileError> {
         let mut words = BTreeMap::new();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             // Where along the ports which rules begin and end.

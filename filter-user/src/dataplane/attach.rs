@@ -77,7 +77,11 @@ impl DataPlane {
         attached
     }
 
-    fn attach_link(&mut self, interface: &Interface, wanted: Attach) -> Result<Attachment, AttachError> {
+    fn attach_link(
+        &mut self,
+        interface: &Interface,
+        wanted: Attach,
+    ) -> Result<Attachment, AttachError> {
         let native = match wanted {
             Attach::Generic => None,
             Attach::Auto | Attach::Native => match self.try_mode(interface, XdpMode::Driver) {
@@ -112,9 +116,8 @@ impl DataPlane {
                 index: interface.index,
                 _link: link,
             }),
-            Err(error) => Err(error.beyond_mode(interface).unwrap_or_else(|| AttachError::Refused {
-                interface: interface.name.clone(),
-                why: error.text,
+            Err(error) => Err(error.beyond_mode(interface).unwrap_or_else(|| {
+                AttachError::Refused { interface: interface.name.clone(), why: error.text }
             })),
         }
     }
@@ -178,7 +181,9 @@ impl Refusal {
                 interface: name,
             }),
             Some(libc::ENODEV) => Some(AttachError::NoInterface { interface: name }),
-            Some(libc::EPERM) => Some(AttachError::Refused { interface: name, why: self.text.clone() }),
+            Some(libc::EPERM) => {
+                Some(AttachError::Refused { interface: name, why: self.text.clone() })
+            }
             _ => None,
         }
     }
@@ -198,7 +203,8 @@ impl Refusal {
 }
 
 fn driver(interface: &str) -> Option<String> {
-    let link = fs::read_link(PathBuf::from("/sys/class/net").join(interface).join("device/driver")).ok()?;
+    let link = fs::read_link(PathBuf::from("/sys/class/net").join(interface).join("device/driver"))
+        .ok()?;
     Some(format!("the driver {}", link.file_name()?.to_string_lossy()))
 }
 

@@ -205,10 +205,11 @@ impl Bans {
             .range(IpNet::V4(Ipv4Net::new_assert(block.network(), 0))..)
             .next()
             .is_some_and(|(next, _)| IpNet::V4(block).contains(next));
-        inside || (0..=24).any(|length| {
-            let wider = Ipv4Net::new_assert(net.network(), length).trunc();
-            self.list.contains_key(&IpNet::V4(wider))
-        })
+        inside
+            || (0..=24).any(|length| {
+                let wider = Ipv4Net::new_assert(net.network(), length).trunc();
+                self.list.contains_key(&IpNet::V4(wider))
+            })
     }
 
     fn write_word(&mut self, index: u32, word: u64) -> Result<(), MapFault> {

@@ -44,9 +44,9 @@ impl Totals {
     }
 
     pub(super) fn of_interface(&self, number: u32) -> Result<Vec<InterfaceCounter>, MapFault> {
-        let places = Reason::ALL.iter().flat_map(|reason| {
-            [false, true].map(|monitored| (*reason, monitored))
-        });
+        let places = Reason::ALL
+            .iter()
+            .flat_map(|reason| [false, true].map(|monitored| (*reason, monitored)));
         places
             .map(|(reason, monitored)| {
                 let counter = self.at(counters::total(number, reason, monitored))?;

@@ -40,7 +40,9 @@ pub enum LoadError {
         log: String,
     },
     /// A map could not be made.
-    #[error("the kernel refuses the map `{map}` ({reason}): free memory, or make the tables in `[tables]` smaller")]
+    #[error(
+        "the kernel refuses the map `{map}` ({reason}): free memory, or make the tables in `[tables]` smaller"
+    )]
     Map {
         /// The map's name.
         map: String,
@@ -48,7 +50,9 @@ pub enum LoadError {
         reason: std::io::Error,
     },
     /// The object and this binary do not belong together.
-    #[error("the embedded BPF object has no {what} `{name}`: this build of nodewall is broken, install it anew")]
+    #[error(
+        "the embedded BPF object has no {what} `{name}`: this build of nodewall is broken, install it anew"
+    )]
     Object {
         /// A map or a program.
         what: &'static str,
@@ -77,7 +81,9 @@ pub enum MapFault {
         source: MapError,
     },
     /// A table is full.
-    #[error("the table `{table}` is full at {capacity} entries: raise `[tables] {table}` and restart the daemon")]
+    #[error(
+        "the table `{table}` is full at {capacity} entries: raise `[tables] {table}` and restart the daemon"
+    )]
     Full {
         /// Its name in the policy.
         table: &'static str,
@@ -85,7 +91,9 @@ pub enum MapFault {
         capacity: u32,
     },
     /// Too many interfaces fall on one place of the table.
-    #[error("the table of interfaces has no place for the interface with index {index}: guard fewer interfaces")]
+    #[error(
+        "the table of interfaces has no place for the interface with index {index}: guard fewer interfaces"
+    )]
     InterfacePlace {
         /// The kernel's index.
         index: u32,
@@ -111,7 +119,9 @@ impl MapFault {
 #[derive(Debug, Error)]
 pub enum AttachError {
     /// There is none of that name.
-    #[error("there is no interface `{interface}` here: `ip link` lists those there are; mend `interfaces` in the policy, or make the interface first")]
+    #[error(
+        "there is no interface `{interface}` here: `ip link` lists those there are; mend `interfaces` in the policy, or make the interface first"
+    )]
     NoInterface {
         /// Its name.
         interface: String,

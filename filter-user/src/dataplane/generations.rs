@@ -91,7 +91,10 @@ fn sparse(length: u32, flags: u32, words: &[(u32, u64)]) -> Result<Array<MapData
     Ok(map)
 }
 
-fn trie<K: aya::Pod>(length: u32, prefixes: &[Prefix<K>]) -> Result<LpmTrie<MapData, K, u32>, MapError> {
+fn trie<K: aya::Pod>(
+    length: u32,
+    prefixes: &[Prefix<K>],
+) -> Result<LpmTrie<MapData, K, u32>, MapError> {
     let mut map = LpmTrie::create(length, NO_PREALLOC)?;
     prefixes.iter().try_for_each(|p| map.insert(&Key::new(p.length, p.key), p.value, 0))?;
     Ok(map)

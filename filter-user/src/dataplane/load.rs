@@ -170,7 +170,9 @@ fn permission(error: &(dyn std::error::Error + 'static)) -> Option<LoadError> {
 }
 
 fn not_permitted() -> LoadError {
-    match lockdown_mode(&std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default()) {
+    match lockdown_mode(
+        &std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default(),
+    ) {
         Some(mode) if mode == "confidentiality" => LoadError::LockedDown { mode },
         _ => LoadError::NotPermitted,
     }
@@ -188,7 +190,10 @@ mod tests {
 
     #[test]
     fn the_chosen_lockdown_mode_is_in_brackets() {
-        assert_eq!(lockdown_mode("none integrity [confidentiality]\n").as_deref(), Some("confidentiality"));
+        assert_eq!(
+            lockdown_mode("none integrity [confidentiality]\n").as_deref(),
+            Some("confidentiality")
+        );
         assert_eq!(lockdown_mode("[none] integrity confidentiality").as_deref(), Some("none"));
         assert_eq!(lockdown_mode(""), None);
     }

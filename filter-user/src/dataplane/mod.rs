@@ -31,7 +31,8 @@ pub struct DataPlane {
     ebpf: Ebpf,
     generations: generations::Generations,
     guarded: Array<MapData, Bucket>,
-    sources: HashMap<MapData, filter_common::tables::SourceKey, filter_common::tables::SourceBuckets>,
+    sources:
+        HashMap<MapData, filter_common::tables::SourceKey, filter_common::tables::SourceBuckets>,
     sources_capacity: u32,
     totals: counters::Totals,
     rule_counters: counters::RuleCounters,
@@ -90,7 +91,8 @@ impl DataPlane {
         let mut bucket = self.guarded.get(&place, 0).map_err(&fault)?;
         let entries = &mut bucket.entries;
         let place_of = |wanted| entries.iter().position(|entry| entry.index == wanted);
-        let at = place_of(index).or_else(|| place_of(0)).ok_or(MapFault::InterfacePlace { index })?;
+        let at =
+            place_of(index).or_else(|| place_of(0)).ok_or(MapFault::InterfacePlace { index })?;
         entries[at] = Entry {
             index,
             number: u16::try_from(number).unwrap_or(0),

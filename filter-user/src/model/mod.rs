@@ -55,7 +55,9 @@ impl Model {
     pub fn switch(&mut self, tables: Tables) {
         self.ports = (0_u32..)
             .zip(&tables.ports)
-            .flat_map(|(group, words)| words.iter().map(move |(index, word)| ((group, *index), *word)))
+            .flat_map(|(group, words)| {
+                words.iter().map(move |(index, word)| ((group, *index), *word))
+            })
             .collect();
         self.prefixes = Trie::new(&tables.prefixes);
         self.list_words = tables.lists.words.iter().copied().collect();
@@ -90,7 +92,9 @@ impl Model {
         let address = IpAddr::from(*source);
         self.bans.iter().any(|(net, until)| {
             let single = net.prefix_len() == net.max_prefix_len();
-            single == whole && net.contains(&address) && (*until == bans::FOREVER || self.now.get() < *until)
+            single == whole
+                && net.contains(&address)
+                && (*until == bans::FOREVER || self.now.get() < *until)
         })
     }
 }
