@@ -1,7 +1,12 @@
 //! The controller of nodewall: reads a policy, compiles it into tables, brings
 //! the program into the kernel and keeps it in step with the policy.
 
+#![forbid(unsafe_code)]
+
+pub mod cli;
 pub mod compile;
+pub mod control;
+pub mod daemon;
 pub mod dataplane;
 pub mod model;
 pub mod policy;

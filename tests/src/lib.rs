@@ -1,1 +1,11 @@
-//! (skeleton)
+//! What the kernel tests share.
+//!
+//! - [`verdict`]: the program, run by the kernel on frames of our own, beside
+//!   the model.
+//! - [`e2e`]: the daemon on a real link, with real sockets on the other side.
+//!
+//! The tests need root. They use no other program and no file.
+#![forbid(unsafe_code)]
+
+pub mod e2e;
+pub mod verdict;

@@ -86,7 +86,7 @@ pub enum CompileError {
 
 /// Gives every name a number for good, so that what is known by the number
 /// stays with the name across policies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Numbers {
     by_name: HashMap<String, u32>,
     first: u32,
@@ -132,6 +132,12 @@ impl Numbers {
     /// All names and their numbers, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
         self.by_name.iter().map(|(name, number)| (name.as_str(), *number))
+    }
+
+    /// How many names there are numbers for.
+    #[must_use]
+    pub const fn capacity(&self) -> u32 {
+        self.end - self.first
     }
 
     /// How many names have numbers.

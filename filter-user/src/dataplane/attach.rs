@@ -65,7 +65,7 @@ impl DataPlane {
         let Interface { name, index, kind, .. } = interface;
         let raw_ip = match *kind {
             ARPHRD_ETHER | ARPHRD_LOOPBACK => false,
-            ARPHRD_NONE | ARPHRD_RAWIP => true,
+            _ if interface.is_raw_ip() => true,
             kind => return Err(AttachError::Framing { interface: name.clone(), kind }),
         };
         // First the table, so that not one packet is judged under no number.
@@ -145,6 +145,14 @@ pub struct Interface {
     pub program: Option<u32>,
 }
 
+impl Interface {
+    /// Whether its frames begin with the IP header.
+    #[must_use]
+    pub const fn is_raw_ip(&self) -> bool {
+        matches!(self.kind, ARPHRD_NONE | ARPHRD_RAWIP)
+    }
+}
+
 /// What the kernel said when it refused a link.
 struct Refusal {
     code: Option<i32>,
@@ -181,9 +189,7 @@ impl Refusal {
                 interface: name,
             }),
             Some(libc::ENODEV) => Some(AttachError::NoInterface { interface: name }),
-            Some(libc::EPERM) => {
-                Some(AttachError::Refused { interface: name, why: self.text.clone() })
-            }
+            Some(libc::EPERM) => Some(AttachError::NotPermitted { interface: name }),
             _ => None,
         }
     }

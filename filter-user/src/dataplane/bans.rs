@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap as Mirror},
+    ops::Bound,
     time::SystemTime,
 };
 
@@ -49,6 +50,8 @@ pub struct Bans {
     capacity: u32,
     /// How many of the list are wider than one address.
     wide: u32,
+    /// No ban ends before this; so most sweeps have nothing to look for.
+    soonest: Option<BootTime>,
 }
 
 impl Bans {
@@ -62,6 +65,7 @@ impl Bans {
             list: BTreeMap::new(),
             capacity,
             wide: 0,
+            soonest: None,
         })
     }
 
@@ -69,6 +73,18 @@ impl Bans {
     /// the last [`expire`](Self::expire).
     pub fn iter(&self) -> impl Iterator<Item = (&IpNet, &Ban)> {
         self.list.iter()
+    }
+
+    /// The bans after `prefix`, or all, likewise.
+    pub fn after(&self, prefix: Option<IpNet>) -> impl Iterator<Item = (&IpNet, &Ban)> {
+        let from = prefix.map_or(Bound::Unbounded, Bound::Excluded);
+        self.list.range((from, Bound::Unbounded))
+    }
+
+    /// Whether exactly this prefix is banned.
+    #[must_use]
+    pub fn holds(&self, prefix: &IpNet) -> bool {
+        self.list.contains_key(prefix)
     }
 
     /// Bans of single addresses and how many there is room for; of wider
@@ -108,6 +124,8 @@ impl Bans {
         }
         // From the inside out: a packet looks at the entry last.
         self.mark(&net)?;
+        let until = ban.until.map(|until| until.boot);
+        self.soonest = [self.soonest, until].into_iter().flatten().min();
         if self.list.insert(net, ban).is_none() && !is_single(&net) {
             self.wide += 1;
         }
@@ -146,12 +164,16 @@ impl Bans {
     /// When the kernel refuses to remove one.
     pub fn expire(&mut self) -> Result<usize, MapFault> {
         let now = boot_time();
+        if self.soonest.is_none_or(|soonest| now < soonest) {
+            return Ok(0);
+        }
         let over = |ban: &Ban| ban.until.is_some_and(|until| until.boot <= now);
         let ended: Vec<IpNet> =
             self.list.iter().filter(|(_, ban)| over(ban)).map(|(net, _)| *net).collect();
         for net in &ended {
             self.remove(net)?;
         }
+        self.soonest = self.list.values().filter_map(|ban| Some(ban.until?.boot)).min();
         Ok(ended.len())
     }
 

@@ -81,11 +81,9 @@ pub enum MapFault {
         source: MapError,
     },
     /// A table is full.
-    #[error(
-        "the table `{table}` is full at {capacity} entries: raise `[tables] {table}` and restart the daemon"
-    )]
+    #[error("the table `{table}` has room for {capacity} entries and no more: {}", remedy(.table))]
     Full {
-        /// Its name in the policy.
+        /// Its name, as `status` shows it.
         table: &'static str,
         /// Entries that it has room for.
         capacity: u32,
@@ -98,6 +96,14 @@ pub enum MapFault {
         /// The kernel's index.
         index: u32,
     },
+}
+
+/// What to do about a table that is full. Not every one is in `[tables]`.
+fn remedy(table: &str) -> &'static str {
+    match table {
+        "bans" => "take bans back, or raise `[tables] bans` and restart the daemon",
+        _ => "take bans of prefixes back, or ban fewer and wider ones",
+    }
 }
 
 impl MapFault {
@@ -155,6 +161,14 @@ pub enum AttachError {
         interface: String,
         /// Its type, include/uapi/linux/if_arp.h.
         kind: u32,
+    },
+    /// Not privileged.
+    #[error(
+        "the kernel does not let this process attach a program to interface {interface}: start nodewall as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
+    NotPermitted {
+        /// The interface.
+        interface: String,
     },
     /// Anything else.
     #[error("the program cannot be attached to interface {interface}: {why}")]

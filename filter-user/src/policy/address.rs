@@ -58,7 +58,11 @@ pub enum AddressError {
 
 /// The network that `text` stands for, and whether it was written with bits
 /// beyond its length. A bare address is a network of one.
-pub(super) fn parse(text: &str) -> Result<(IpNet, bool), AddressError> {
+///
+/// # Errors
+///
+/// When it is no address or prefix as a policy has them.
+pub fn parse(text: &str) -> Result<(IpNet, bool), AddressError> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (text, None),

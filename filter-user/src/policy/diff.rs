@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::describe::{self, rate_text};
 use super::model::{Policy, Rule, Source};
@@ -15,7 +15,7 @@ use super::rate::Unit;
 pub(super) const FEW: usize = 3;
 
 /// One difference. Displays as a line that begins with `+`, `-` or `~`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What happens.
     pub change: ChangeKind,
@@ -34,7 +34,7 @@ pub struct Change {
 }
 
 /// What happens to a part of the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// Only the new policy has it.
@@ -46,7 +46,7 @@ pub enum ChangeKind {
 }
 
 /// Some of many prefixes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// How many there are.
     pub count: usize,

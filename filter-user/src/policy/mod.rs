@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use self::address::AddressError;
+pub use self::address::{AddressError, parse as parse_network};
 pub use self::diff::{Change, ChangeKind, Listed, diff};
 pub use self::error::{ErrorKind, Errors, KeyHint, PolicyError};
 pub use self::model::{
@@ -82,6 +82,15 @@ pub struct SetFile {
 ///
 /// Everything that is wrong, or that the file cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Errors> {
+    parse(&read_text(path)?, path)
+}
+
+/// The text of the policy file at `path`, not judged.
+///
+/// # Errors
+///
+/// When the file cannot be read, or is no text.
+pub fn read_text(path: &Path) -> Result<String, Errors> {
     let whole = |kind| PolicyError {
         file: path.to_owned(),
         line: None,
@@ -91,14 +100,16 @@ pub fn load(path: &Path) -> Result<Loaded, Errors> {
         kind,
     };
     let bytes = read_file(path).map_err(|error| Errors(vec![whole(ErrorKind::Policy(error))]))?;
-    let text = read::text(&bytes).map_err(|before| {
-        let position = Lines::new(before).position(before.len());
-        let mut error = whole(ErrorKind::NotUtf8);
-        error.line = Some(position.line);
-        error.column = Some(position.column);
-        Errors(vec![error])
-    })?;
-    parse(text, path)
+    match read::text(&bytes) {
+        Ok(_) => Ok(String::from_utf8(bytes).unwrap_or_default()),
+        Err(before) => {
+            let position = Lines::new(before).position(before.len());
+            let mut error = whole(ErrorKind::NotUtf8);
+            error.line = Some(position.line);
+            error.column = Some(position.column);
+            Err(Errors(vec![error]))
+        }
+    }
 }
 
 /// Judges `text` as the policy file `path`, which itself is not read: errors

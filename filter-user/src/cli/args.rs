@@ -1,0 +1,302 @@
+//! What may be written on the command line.
+
+use std::{path::PathBuf, time::Duration, time::Instant};
+
+use clap::{ArgGroup, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::ban_list::{self, Network};
+use crate::{
+    control::{DEFAULT_CONFIG, DEFAULT_SOCKET},
+    daemon,
+};
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  it failed
+  2  usage, or a policy that is not valid
+  3  the daemon is not running
+  4  refused, or no permission";
+
+/// A network filter in the XDP hook, and its controller.
+#[derive(Debug, Parser)]
+#[command(name = "nodewall", version, about, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(super) struct Args {
+    /// Where the daemon listens
+    #[arg(long, global = true, env = "NODEWALL_SOCKET", value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon, in the foreground
+    Run(Run),
+    /// Validate a policy: what would be loaded, or what is wrong and where
+    Check(Check),
+    /// Validate a policy, show the difference, and switch to it in one step
+    Apply(Apply),
+    /// Apply the file that the daemon was started with
+    Reload(Reload),
+    /// Compare the running policy with a file
+    Diff(Diff),
+    /// Show interfaces, totals by reason, and tables
+    Status(Status),
+    /// Show each rule with its counters
+    Rules(Json),
+    /// Drop everything from an address or prefix
+    Ban(Ban),
+    /// Take a ban back
+    Unban(Unban),
+    /// List the bans
+    Bans(Bans),
+    /// Take the filter off every interface, and end the daemon
+    Detach(Detach),
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Example:\n  nodewall completions bash > /usr/share/bash-completion/completions/nodewall"
+    )]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  nodewall man | man -l -")]
+    Man,
+}
+
+impl Command {
+    /// Whether it is to print JSON, errors included.
+    pub(super) fn is_json(&self) -> bool {
+        match self {
+            Self::Check(args) => args.json.json,
+            Self::Apply(args) => args.json.json,
+            Self::Reload(args) => args.json.json,
+            Self::Diff(args) => args.json.json,
+            Self::Status(args) => args.json.json,
+            Self::Rules(args) => args.json,
+            Self::Ban(args) => args.json.json,
+            Self::Unban(args) => args.json.json,
+            Self::Bans(args) => args.json.json,
+            Self::Run(_) | Self::Detach(_) | Self::Completions { .. } | Self::Man => false,
+        }
+    }
+}
+
+/// For commands that print something to read.
+#[derive(Debug, clap::Args)]
+pub(super) struct Json {
+    /// Print JSON, errors included
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// For what later versions keep and pin.
+#[derive(Debug, clap::Args)]
+pub(super) struct Directories {
+    /// Where the daemon keeps its state; has no effect yet, this version keeps nothing
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Where the daemon pins programs and tables; has no effect yet, this version pins nothing
+    #[arg(long, value_name = "DIR")]
+    pub pins: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nodewall run --config ./nodewall.toml
+  nodewall run --interface eth0 --interface wg0
+
+The log goes to standard error; RUST_LOG says how much of it (default: info).
+SIGHUP reloads the policy file. SIGTERM and SIGINT take the filter off and end the daemon.")]
+pub(super) struct Run {
+    /// The policy file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Guard this interface instead of those that the policy names (may be repeated)
+    #[arg(long, value_name = "IF")]
+    pub interface: Vec<String>,
+    /// Enforce although answers to this host's own UDP (DNS, NTP) will be dropped
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub directories: Directories,
+}
+
+impl Run {
+    pub(super) fn into_options(self, socket: PathBuf, began: Instant) -> daemon::Options {
+        daemon::Options {
+            began,
+            config: self.config,
+            interfaces: self.interface,
+            force: self.force,
+            socket,
+            state: self.directories.state,
+            pins: self.directories.pins,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  nodewall check ./nodewall.toml\n\nNo daemon is needed.")]
+pub(super) struct Check {
+    /// The policy file
+    #[arg(default_value = DEFAULT_CONFIG)]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nodewall apply ./new.toml
+  nodewall apply ./new.toml --json
+
+What is applied from another file than the daemon's own holds until the next reload or start.")]
+pub(super) struct Apply {
+    /// The policy file; without it, the one that the daemon was started with
+    pub file: Option<PathBuf>,
+    /// Enforce although answers to this host's own UDP (DNS, NTP) will be dropped
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  nodewall reload\n  kill -HUP $(pidof nodewall)")]
+pub(super) struct Reload {
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  nodewall diff\n  nodewall diff ./new.toml --json")]
+pub(super) struct Diff {
+    /// The policy file; without it, the one that the daemon was started with
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  nodewall status\n  nodewall status --json | jq .totals")]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub json: Json,
+    #[command(flatten)]
+    pub directories: Directories,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("whom").required(true).args(["prefix", "from"]),
+    after_help = "Examples:
+  nodewall ban 198.51.100.7 --for 1h --reason \"port scan\"
+  nodewall ban 2001:db8:bad::/48
+  nodewall ban --from addresses.txt --for 1d
+  zcat list.gz | nodewall ban --from -
+
+Without --for a ban holds until it is taken back, or the daemon ends."
+)]
+pub(super) struct Ban {
+    /// An address or prefix
+    #[arg(value_name = "ADDR|PREFIX", value_parser = ban_list::parse_argument)]
+    pub prefix: Option<Network>,
+    /// Read addresses and prefixes from a file, one a line (- for standard input; # starts a comment)
+    #[arg(long, value_name = "FILE|-")]
+    pub from: Option<PathBuf>,
+    /// For how long, such as 90s, 10m, 1h, 7days
+    #[arg(long = "for", value_name = "TIME", value_parser = ban_list::parse_duration)]
+    pub duration: Option<Duration>,
+    /// What to remember of it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Ban trusted addresses too (which has no effect for as long as they are trusted)
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  nodewall unban 198.51.100.7")]
+pub(super) struct Unban {
+    /// Exactly what was banned
+    #[arg(value_name = "ADDR|PREFIX", value_parser = ban_list::parse_argument)]
+    pub prefix: Network,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nodewall bans
+  nodewall bans --json --limit 100
+  nodewall bans --json --limit 100 --after 198.51.100.7
+
+With --limit, `next` of the JSON is what to give to --after for the ones that follow.")]
+pub(super) struct Bans {
+    /// List so many at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// List those that come after this one
+    #[arg(long, value_name = "ADDR|PREFIX", value_parser = ban_list::parse_argument)]
+    pub after: Option<Network>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  nodewall detach --yes\n\nWithout --yes it asks, and where there is no terminal to ask on it does nothing."
+)]
+pub(super) struct Detach {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub directories: Directories,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_may_stand_before_and_after_the_command() {
+        for line in
+            [["nodewall", "--socket", "/s", "status"], ["nodewall", "status", "--socket", "/s"]]
+        {
+            let socket = Args::try_parse_from(line).map(|args| args.socket).ok();
+            assert_eq!(socket.as_deref(), Some(std::path::Path::new("/s")));
+        }
+    }
+
+    #[test]
+    fn what_later_versions_have_is_no_command_yet() {
+        for name in
+            ["confirm", "rollback", "sources", "flows", "log", "explain", "replay", "doctor"]
+        {
+            assert!(Args::try_parse_from(["nodewall", name]).is_err(), "{name}");
+        }
+        assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_err());
+    }
+
+    #[test]
+    fn a_ban_names_a_prefix_or_a_file() {
+        assert!(Args::try_parse_from(["nodewall", "ban"]).is_err());
+        assert!(Args::try_parse_from(["nodewall", "ban", "192.0.2.1", "--from", "f"]).is_err());
+        assert!(Args::try_parse_from(["nodewall", "ban", "192.0.2.1"]).is_ok());
+        assert!(Args::try_parse_from(["nodewall", "ban", "example.org"]).is_err());
+        assert!(Args::try_parse_from(["nodewall", "ban", "192.0.2.1", "--for", "soon"]).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! `status`.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    time::Duration,
+};
+
+use super::{
+    error::CliError,
+    output::{Output, or_dash},
+};
+use crate::control::{Client, Command, Status};
+
+pub(super) fn status(socket: &Path, out: &mut Output) -> Result<(), CliError> {
+    let status: Status = Client::connect(socket)?.ask(Command::Status)?;
+    if out.json {
+        return Ok(out.json(&status)?);
+    }
+    Ok(show(&status, out)?)
+}
+
+fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
+    let Status { generation, mode, policy, version, pid, uptime, contended, .. } = status;
+    let up = humantime::format_duration(Duration::from_secs(*uptime));
+    out.line(format_args!(
+        "nodewall {version}, process {pid}, {mode}, generation {generation}, up {up}"
+    ))?;
+    out.line(format_args!("policy {}, sha256 {}", policy.file, policy.sha256))?;
+    if !policy.matches_disk {
+        out.line(format_args!(
+            "{} differs: a reload or a start would load another policy",
+            policy.own_file
+        ))?;
+    }
+
+    out.line("\ninterfaces")?;
+    let rows: Vec<_> = status
+        .interfaces
+        .iter()
+        .map(|entry| {
+            let attach = entry.attach.as_deref().unwrap_or("not guarded");
+            [entry.name.clone(), attach.to_owned(), or_dash(entry.why.as_deref())]
+        })
+        .collect();
+    out.table(["NAME", "ATTACH", "WHY"], 0, &rows)?;
+
+    out.line("\ntotals")?;
+    let rows: Vec<_> = status
+        .totals
+        .iter()
+        .map(|entry| {
+            let [interface, verdict, reason] =
+                [&entry.interface, &entry.verdict, &entry.reason].map(String::clone);
+            [interface, verdict, reason, entry.packets.to_string(), entry.bytes.to_string()]
+        })
+        .collect();
+    out.table(["INTERFACE", "VERDICT", "REASON", "PACKETS", "BYTES"], 2, &rows)?;
+    if *contended > 0 {
+        out.line(format_args!("  {contended} of these were refused for contention or for want of room for their source"))?;
+    }
+
+    if !status.monitored.is_empty() {
+        out.line("\nlet through by monitor mode")?;
+        let rows: Vec<_> = status
+            .monitored
+            .iter()
+            .map(|entry| {
+                let [interface, reason] = [&entry.interface, &entry.reason].map(String::clone);
+                [interface, reason, entry.packets.to_string(), entry.bytes.to_string()]
+            })
+            .collect();
+        out.table(["INTERFACE", "WOULD DROP AS", "PACKETS", "BYTES"], 2, &rows)?;
+    }
+
+    out.line("\ntables")?;
+    let rows: Vec<_> = status
+        .tables
+        .iter()
+        .map(|entry| [entry.name.clone(), entry.entries.to_string(), entry.capacity.to_string()])
+        .collect();
+    out.table(["NAME", "ENTRIES", "CAPACITY"], 2, &rows)?;
+
+    if !status.sets.is_empty() {
+        out.line("\nsets from files")?;
+        let rows: Vec<_> = status
+            .sets
+            .iter()
+            .map(|entry| {
+                let problem = entry
+                    .problem
+                    .as_ref()
+                    .map(|problem| format!("earlier content kept: {problem}"));
+                [
+                    entry.name.clone(),
+                    entry.file.clone(),
+                    problem.unwrap_or_else(|| "in force".to_owned()),
+                ]
+            })
+            .collect();
+        out.table(["NAME", "FILE", "STATE"], 0, &rows)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{InterfaceEntry, PolicyEntry, TableEntry, TotalEntry};
+
+    fn example() -> Status {
+        Status {
+            generation: 2,
+            mode: "enforce".to_owned(),
+            policy: PolicyEntry {
+                file: "/etc/nodewall/nodewall.toml".to_owned(),
+                sha256: "ab".repeat(32),
+                matches_disk: true,
+                pending_until: None,
+                own_file: "/etc/nodewall/nodewall.toml".to_owned(),
+            },
+            interfaces: vec![
+                InterfaceEntry {
+                    name: "eth0".to_owned(),
+                    attach: Some("native".to_owned()),
+                    why: None,
+                },
+                InterfaceEntry {
+                    name: "wg0".to_owned(),
+                    attach: None,
+                    why: Some("gone".to_owned()),
+                },
+            ],
+            totals: vec![TotalEntry {
+                interface: "eth0".to_owned(),
+                verdict: "drop".to_owned(),
+                reason: "port_closed".to_owned(),
+                packets: 12,
+                bytes: 720,
+            }],
+            monitored: Vec::new(),
+            tables: vec![TableEntry { name: "bans".to_owned(), entries: 1, capacity: 1_000_000 }],
+            sets: Vec::new(),
+            contended: 0,
+            version: "0.1.0".to_owned(),
+            pid: 7,
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            uptime: 61,
+        }
+    }
+
+    #[test]
+    fn people_see_columns() -> io::Result<()> {
+        let mut out = Output::kept(false);
+        show(&example(), &mut out)?;
+        let text = out.text();
+        assert!(
+            text.starts_with("nodewall 0.1.0, process 7, enforce, generation 2, up 1m 1s\n"),
+            "{text}"
+        );
+        assert!(text.contains("  eth0  native       -\n  wg0   not guarded  gone\n"), "{text}");
+        assert!(text.contains("  eth0       drop     port_closed       12    720\n"), "{text}");
+        assert!(!text.contains("differs"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn json_has_the_names_of_the_contract_and_null_for_what_is_absent() -> io::Result<()> {
+        let mut out = Output::kept(true);
+        out.json(&example())?;
+        let value: serde_json::Value = serde_json::from_str(&out.text())?;
+        assert_eq!(value["v"], 1);
+        assert_eq!(
+            value["interfaces"][1],
+            serde_json::json!({"name": "wg0", "attach": null, "why": "gone"})
+        );
+        assert_eq!(value["policy"]["pending_until"], serde_json::Value::Null);
+        assert_eq!(value["totals"][0]["reason"], "port_closed");
+        assert_eq!(value["tables"][0]["capacity"], 1_000_000);
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! The results of requests, which are also what `--json` prints.
+//!
+//! Absent is null, times are RFC 3339; the objects grow, and never change.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::Note;
+use crate::policy::Change;
+
+/// How the daemon fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Counts the switches of policy since the start, from 1.
+    pub generation: u64,
+    /// `enforce` or `monitor`.
+    pub mode: String,
+    /// The policy in force.
+    pub policy: PolicyEntry,
+    /// Those that are, or are to be, guarded.
+    pub interfaces: Vec<InterfaceEntry>,
+    /// Every packet since the start, once.
+    pub totals: Vec<TotalEntry>,
+    /// Once more: what monitor mode let through, by the reason it would have been dropped for.
+    pub monitored: Vec<MonitoredEntry>,
+    /// How full the tables are.
+    pub tables: Vec<TableEntry>,
+    /// The sets that come from files.
+    pub sets: Vec<SetEntry>,
+    /// Packets refused because other processors won every swap of their
+    /// bucket, or because the table of sources had no room.
+    pub contended: u64,
+    /// The daemon's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// When it was started.
+    pub started: String,
+    /// Seconds since then.
+    pub uptime: u64,
+}
+
+/// The policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyEntry {
+    /// The file that it was read from.
+    pub file: String,
+    /// Of the policy's text, in hexadecimal.
+    pub sha256: String,
+    /// Whether the daemon's own file holds this text now: what a reload would load.
+    pub matches_disk: bool,
+    /// When it is taken back unless it is confirmed.
+    pub pending_until: Option<String>,
+    /// The daemon's own file, which the next reload or start loads.
+    pub own_file: String,
+}
+
+/// An interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceEntry {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`; `None`: it is not guarded now.
+    pub attach: Option<String>,
+    /// Why it is not native, or not guarded.
+    pub why: Option<String>,
+}
+
+/// What one interface saw with one outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotalEntry {
+    /// Its name.
+    pub interface: String,
+    /// `pass` or `drop`.
+    pub verdict: String,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub packets: u64,
+    /// Their frames' bytes.
+    pub bytes: u64,
+}
+
+/// What monitor mode let through on one interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitoredEntry {
+    /// Its name.
+    pub interface: String,
+    /// Why it would have been dropped.
+    pub reason: String,
+    /// How many.
+    pub packets: u64,
+    /// Their frames' bytes.
+    pub bytes: u64,
+}
+
+/// A table of bounded size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableEntry {
+    /// `bans`, `ban_prefixes`, `sources` or `rules`.
+    pub name: String,
+    /// How many entries it has.
+    pub entries: u64,
+    /// How many it has room for.
+    pub capacity: u64,
+}
+
+/// A set that comes from a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetEntry {
+    /// Its name.
+    pub name: String,
+    /// The file.
+    pub file: String,
+    /// Why the file as it is now is not in force, and an earlier content of it is.
+    pub problem: Option<String>,
+}
+
+/// The rules in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// In the order of the policy file.
+    pub rules: Vec<RuleEntry>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleEntry {
+    /// Its name.
+    pub name: String,
+    /// `enforce` or `monitor`.
+    pub mode: String,
+    /// Connections that it holds now; `None`: they are not counted.
+    pub connections: Option<u64>,
+    /// What it did, since the name was first used.
+    pub counters: Vec<CounterEntry>,
+    /// Once more: what monitor mode let through.
+    pub monitored: Vec<RuleMonitoredEntry>,
+}
+
+/// What a rule did with one outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterEntry {
+    /// `pass` or `drop`.
+    pub verdict: String,
+    /// Why.
+    pub reason: String,
+    /// The scope of the limit that refused, such as `per_source`.
+    pub scope: Option<String>,
+    /// How many.
+    pub packets: u64,
+    /// Their frames' bytes.
+    pub bytes: u64,
+}
+
+/// What monitor mode let through of what a rule would have dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleMonitoredEntry {
+    /// Why it would have been dropped.
+    pub reason: String,
+    /// The scope of the limit that would have refused.
+    pub scope: Option<String>,
+    /// How many.
+    pub packets: u64,
+    /// Their frames' bytes.
+    pub bytes: u64,
+}
+
+/// What a change of policy did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// None: both mean the same, and nothing was done.
+    pub changes: Vec<Change>,
+    /// What to think again about.
+    pub warnings: Vec<Note>,
+    /// The generation in force.
+    pub generation: u64,
+    /// The file that the policy was read from.
+    pub file: String,
+    /// It holds until the next reload or start only, which loads another file.
+    pub until_reload: bool,
+}
+
+/// What a change of policy would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// None: both mean the same.
+    pub changes: Vec<Change>,
+    /// What to think again about.
+    pub warnings: Vec<Note>,
+    /// The file that was compared.
+    pub file: String,
+}
+
+/// What a ban did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Banned {
+    /// How many prefixes were banned.
+    pub banned: u64,
+    /// When the bans end.
+    pub until: Option<String>,
+    /// What to think again about.
+    pub warnings: Vec<Note>,
+}
+
+/// What taking a ban back did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbanned {
+    /// What was banned.
+    pub prefix: IpNet,
+}
+
+/// Some of the bans.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanPage {
+    /// In the order of their prefixes.
+    pub bans: Vec<BanEntry>,
+    /// What to ask for after these; `None`: there are no more.
+    pub next: Option<IpNet>,
+}
+
+/// A ban.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanEntry {
+    /// Who is banned.
+    pub prefix: IpNet,
+    /// When it ends; `None`: when it is taken back.
+    pub until: Option<String>,
+    /// What was said of it.
+    pub reason: Option<String>,
+}
+
+/// What was taken off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// The interfaces that are unguarded from now on.
+    pub interfaces: Vec<String>,
+}

@@ -1,0 +1,90 @@
+//! What the command line asks.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::VERSION;
+
+/// A request with the version that its sender speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub v: u32,
+    /// What is to be done.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+impl From<Command> for Request {
+    fn from(command: Command) -> Self {
+        Self { v: VERSION, command }
+    }
+}
+
+/// What is to be done. Each names the result that it is answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// How the daemon fares: [`Status`](super::Status).
+    Status,
+    /// The rules and their counters: [`Rules`](super::Rules).
+    Rules,
+    /// Puts a policy in force: [`Applied`](super::Applied).
+    Apply {
+        /// `None`: the file that the daemon was started with.
+        policy: Option<PolicyText>,
+        /// Do it even where it would be refused.
+        #[serde(default)]
+        force: bool,
+    },
+    /// What [`Apply`](Self::Apply) would change: [`Difference`](super::Difference).
+    Diff {
+        /// `None`: the file that the daemon was started with.
+        policy: Option<PolicyText>,
+    },
+    /// Bans prefixes, all or none of them: [`Banned`](super::Banned).
+    Ban {
+        /// What to ban; bits beyond the length are cleared.
+        prefixes: Vec<IpNet>,
+        /// For how long, in milliseconds; `None`: until it is taken back.
+        #[serde(default)]
+        for_ms: Option<u64>,
+        /// What to remember of it.
+        #[serde(default)]
+        reason: Option<String>,
+        /// Ban trusted addresses too.
+        #[serde(default)]
+        force: bool,
+        /// Only say whether it would be done.
+        #[serde(default)]
+        only_check: bool,
+    },
+    /// Takes a ban back: [`Unbanned`](super::Unbanned).
+    Unban {
+        /// Exactly what was banned.
+        prefix: IpNet,
+    },
+    /// One page of the bans: [`BanPage`](super::BanPage).
+    Bans {
+        /// The last prefix of the page before; `None`: the first page.
+        #[serde(default)]
+        after: Option<IpNet>,
+        /// How many at most, up to 10,000.
+        #[serde(default)]
+        limit: Option<u32>,
+    },
+    /// Takes the filter off every interface, and ends the daemon:
+    /// [`Detached`](super::Detached).
+    Detach,
+}
+
+/// The text of a policy, and what it was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyText {
+    /// Absolute. Errors name it, and set files are relative to its directory.
+    pub file: PathBuf,
+    /// The whole of it.
+    pub text: String,
+}

@@ -1,0 +1,169 @@
+//! What can go wrong in the daemon, and how the command line tells it.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{
+    compile::CompileError,
+    control::{Failure, FailureCode, Problem},
+    dataplane::{AttachError, LoadError, MapFault},
+    policy::Errors,
+};
+
+/// Why the daemon could not start, or did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The policy is not valid.
+    #[error(transparent)]
+    Policy(#[from] Errors),
+    /// The policy is valid, and too much.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The program could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An interface could not be guarded.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A table could not be read or written.
+    #[error(transparent)]
+    Map(#[from] MapFault),
+    /// Interfaces that a policy names and that do not exist.
+    #[error(
+        "there is no interface {} in this network namespace: `ip link` lists those there are; mend `interfaces`, or make the interface first",
+        quoted(.0)
+    )]
+    NoInterface(Vec<String>),
+    /// More interfaces than there are numbers for.
+    #[error(
+        "since it was started the daemon has met {0} interfaces and can tell no more apart: restart it"
+    )]
+    TooManyInterfaces(u32),
+    /// The interfaces could not be listed.
+    #[error(
+        "the kernel does not list the interfaces and routes ({0}): look into the kernel's log, and try again"
+    )]
+    Network(#[source] rtnetlink::Error),
+    /// No netlink socket.
+    #[error("no netlink socket could be opened ({0}): nodewall needs one to find the interfaces")]
+    Netlink(#[source] io::Error),
+    /// Enforcing would cut the host's own UDP.
+    #[error(
+        "this version does not yet let in the answers to UDP that this host sends, so enforcing here would drop those of DNS and NTP servers: \
+         set `mode = \"monitor\"` in the policy, {}",
+        .0.remedy()
+    )]
+    NeedsForce(ForceFor),
+    /// A trusted address is to be banned.
+    #[error(
+        "{prefix} is inside of {trusted}, which the policy trusts, and trusted wins: take it out of `[sources] trusted`, or add `--force` to ban it all the same"
+    )]
+    Trusted {
+        /// What was to be banned.
+        prefix: ipnet::IpNet,
+        /// What the policy trusts.
+        trusted: ipnet::IpNet,
+        /// Which of the request's prefixes it is, from 0.
+        index: usize,
+    },
+    /// A ban without an end that fits on the clock.
+    #[error(
+        "a ban of {0} milliseconds is out of range: ban for at least one millisecond and at most 100 years, or without `--for`"
+    )]
+    BanTime(u64),
+    /// Nothing to take back.
+    #[error(
+        "{0} is not banned: `nodewall bans` lists what is; a ban is taken back by exactly the prefix that was banned"
+    )]
+    NotBanned(ipnet::IpNet),
+    /// Another daemon has the lock.
+    #[error("another nodewall daemon runs already and holds {}: stop it (`nodewall detach`), or give this one a socket of its own with `--socket`", .0.display())]
+    Locked(PathBuf),
+    /// Something else listens there.
+    #[error("another program listens on {} already: stop it, or give this daemon a socket of its own with `--socket`", .0.display())]
+    Occupied(PathBuf),
+    /// Something else lies there.
+    #[error("{} is there already and is no socket: move it away, or name another path with `--socket`", .0.display())]
+    NoSocket(PathBuf),
+    /// The socket or its lock could not be made.
+    #[error("{} could not be {action} ({reason}): see that its directory exists and that this user may write there, or name another path with `--socket`", .path.display())]
+    Socket {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// The operating system refused something that it hardly ever refuses.
+    #[error("{what} failed ({reason}): the system may be short of memory or files")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// The thread that owns the tables is gone.
+    #[error("the daemon is stopping: try again when it runs")]
+    Stopping,
+}
+
+/// What enforcing was asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForceFor {
+    /// `run`.
+    Run,
+    /// `apply`.
+    Apply,
+    /// `reload`, which has no `--force`.
+    Reload,
+}
+
+impl ForceFor {
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Run => "or add `--force` to run it all the same",
+            Self::Apply => "or add `--force` to apply it all the same",
+            Self::Reload => "or apply the file with `nodewall apply --force`",
+        }
+    }
+}
+
+impl DaemonError {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn code(&self) -> FailureCode {
+        match self {
+            Self::Socket { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => {
+                FailureCode::Refused
+            }
+            Self::Policy(_)
+            | Self::Compile(CompileError::Views(_) | CompileError::Prefixes(_))
+            | Self::BanTime(_) => FailureCode::Invalid,
+            Self::Load(LoadError::NotPermitted | LoadError::LockedDown { .. })
+            | Self::Attach(AttachError::NotPermitted { .. })
+            | Self::NeedsForce(_)
+            | Self::Trusted { .. } => FailureCode::Refused,
+            _ => FailureCode::Failed,
+        }
+    }
+}
+
+impl From<&DaemonError> for Failure {
+    fn from(error: &DaemonError) -> Self {
+        let errors = match error {
+            DaemonError::Policy(Errors(errors)) => errors.iter().map(Problem::from).collect(),
+            DaemonError::Trusted { index, .. } => {
+                vec![Problem { field: Some(format!("prefixes[{index}]")), ..Problem::new(error) }]
+            }
+            other => vec![Problem::new(other)],
+        };
+        Self { code: error.code(), errors }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}

@@ -1,0 +1,138 @@
+//! The interfaces and default routes of the network namespace, by rtnetlink.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use futures_util::stream::{Stream, StreamExt as _, TryStreamExt as _};
+use rtnetlink::{
+    Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection,
+    packet_core::{NetlinkMessage, NetlinkPayload},
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{LinkAttribute, LinkMessage, LinkXdp},
+        route::{RouteAttribute, RouteMessage, RouteType},
+    },
+};
+
+use crate::dataplane::Interface;
+
+/// A connection to rtnetlink.
+#[derive(Debug, Clone)]
+pub(super) struct Network(Handle);
+
+/// The interfaces at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// In no order.
+    pub links: Vec<Interface>,
+    /// Names of those with a default route.
+    pub default_routes: BTreeSet<String>,
+}
+
+impl Snapshot {
+    /// The interface of that name.
+    pub(super) fn find(&self, name: &str) -> Option<&Interface> {
+        self.links.iter().find(|link| link.name == name)
+    }
+}
+
+impl Network {
+    /// Connects; the stream has an item for each change that may matter. Must
+    /// be called within a runtime.
+    pub(super) fn connect() -> io::Result<(Self, impl Stream<Item = ()> + Send + Unpin + 'static)> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
+        let (connection, handle, messages) = new_multicast_connection(&groups)?;
+        tokio::spawn(connection);
+        let changes =
+            messages.filter_map(|(message, _)| std::future::ready(matters(&message).then_some(())));
+        Ok((Self(handle), changes))
+    }
+
+    /// What there is now.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, rtnetlink::Error> {
+        let mut links = Vec::new();
+        let mut dump = self.0.link().get().execute();
+        while let Some(message) = dump.try_next().await? {
+            links.extend(interface(message));
+        }
+        let mut indices = BTreeSet::new();
+        let families = [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ];
+        for family in families {
+            let mut dump = self.0.route().get(family).execute();
+            while let Some(message) = dump.try_next().await? {
+                if is_default(&message) {
+                    add_indices(&message, &mut indices);
+                }
+            }
+        }
+        let has_default = |link: &&Interface| indices.contains(&link.index);
+        let default_routes =
+            links.iter().filter(has_default).map(|link| link.name.clone()).collect();
+        Ok(Snapshot { links, default_routes })
+    }
+}
+
+/// Links, and routes to everywhere: others come by the thousand on a router.
+/// An overrun means that something was missed.
+fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+    match &message.payload {
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
+        ) => is_default(route),
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_),
+        )
+        | NetlinkPayload::Overrun(_)
+        | NetlinkPayload::Error(_) => true,
+        _ => false,
+    }
+}
+
+fn interface(message: LinkMessage) -> Option<Interface> {
+    let mut found = Interface {
+        name: String::new(),
+        index: message.header.index,
+        kind: u16::from(message.header.link_layer_type).into(),
+        mtu: 0,
+        program: None,
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => found.name = name,
+            LinkAttribute::Mtu(mtu) => found.mtu = mtu,
+            LinkAttribute::Xdp(list) => {
+                found.program = list.into_iter().find_map(|item| match item {
+                    LinkXdp::ProgId(id) => Some(id),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    (!found.name.is_empty()).then_some(found)
+}
+
+/// Routes that say "unreachable" are default routes too, on the loopback interface.
+fn is_default(route: &RouteMessage) -> bool {
+    route.header.destination_prefix_length == 0 && route.header.kind == RouteType::Unicast
+}
+
+fn add_indices(route: &RouteMessage, indices: &mut BTreeSet<u32>) {
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => {
+                indices.insert(*index);
+            }
+            RouteAttribute::MultiPath(hops) => {
+                indices.extend(hops.iter().map(|hop| hop.interface_index))
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Changes of policy: whole or not at all.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+use tracing::{info, warn};
+
+use super::{Owner, interfaces, sets};
+use crate::{
+    compile::compile,
+    control::{Applied, Difference, Note, PolicyText},
+    daemon::{DaemonError, ForceFor, is_same_file},
+    policy::{self, Loaded, Mode, Policy},
+};
+
+/// A policy, and what it was made from.
+#[derive(Debug)]
+pub(super) struct InForce {
+    /// As it was read: set files that change are put together with this.
+    pub text: String,
+    /// Where it was read.
+    pub file: PathBuf,
+    /// Of the text.
+    pub sha256: String,
+    /// What it means.
+    pub loaded: Loaded,
+}
+
+impl InForce {
+    pub(super) fn new(text: String, file: PathBuf, loaded: Loaded) -> Self {
+        Self { sha256: sha256(text.as_bytes()), text, file, loaded }
+    }
+
+    /// What is in force before anything is.
+    pub(super) fn nothing(file: PathBuf) -> Self {
+        let loaded =
+            Loaded { policy: Policy::default(), warnings: Vec::new(), set_files: Vec::new() };
+        Self::new(String::new(), file, loaded)
+    }
+}
+
+/// In hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Puts the interfaces of the command line in the place of the policy's.
+pub(super) fn override_interfaces(policy: &mut Policy, interfaces: &[String]) {
+    if !interfaces.is_empty() {
+        let sorted: BTreeSet<&String> = interfaces.iter().collect();
+        policy.interfaces = Some(sorted.into_iter().cloned().collect());
+    }
+}
+
+impl Owner {
+    /// Puts a policy in force; `None`: that of the daemon's own file.
+    pub(super) fn apply(
+        &mut self,
+        policy: Option<PolicyText>,
+        force: bool,
+        by: ForceFor,
+    ) -> Result<Applied, DaemonError> {
+        let PolicyText { file, text } = self.policy_text(policy)?;
+        let (loaded, contents) = self.judge(&text, &file)?;
+        let mut warnings: Vec<Note> = loaded.warnings.iter().map(Note::from).collect();
+        let old = &self.in_force.loaded.policy;
+        let new = &loaded.policy;
+        let enforces = old.mode == Mode::Monitor && new.mode == Mode::Enforce;
+        if enforces && self.own_namespace && !force {
+            return Err(DaemonError::NeedsForce(by));
+        }
+        let changes = policy::diff(old, new);
+        warnings.extend(self.notes_on_change(new));
+        let next = InForce::new(text, file.clone(), loaded);
+        if changes.is_empty() {
+            self.in_force = next;
+        } else {
+            self.switch_to(next)?;
+        }
+        self.sets.replace(&self.in_force.loaded, contents);
+        self.watch_sets();
+        for warning in &warnings {
+            warn!("{warning}");
+        }
+        info!(
+            generation = self.generation,
+            changes = changes.len(),
+            "{} is in force",
+            file.display()
+        );
+        let until_reload = !is_same_file(&file, &self.own_file);
+        Ok(Applied {
+            changes,
+            warnings,
+            generation: self.generation,
+            file: file.display().to_string(),
+            until_reload,
+        })
+    }
+
+    /// What [`apply`](Self::apply) would change.
+    pub(super) fn diff(&self, policy: Option<PolicyText>) -> Result<Difference, DaemonError> {
+        let PolicyText { file, text } = self.policy_text(policy)?;
+        let (loaded, _) = self.judge(&text, &file)?;
+        let mut warnings: Vec<Note> = loaded.warnings.iter().map(Note::from).collect();
+        warnings.extend(self.notes_on_change(&loaded.policy));
+        Ok(Difference {
+            changes: policy::diff(&self.in_force.loaded.policy, &loaded.policy),
+            warnings,
+            file: file.display().to_string(),
+        })
+    }
+
+    /// Puts a policy that was judged in force, interfaces included: new ones
+    /// are guarded first, then the tables are switched, then those that go are
+    /// freed. On failure nothing has changed.
+    pub(super) fn switch_to(&mut self, next: InForce) -> Result<(), DaemonError> {
+        let policy = &next.loaded.policy;
+        let (mut rules, mut numbers) = (self.rule_numbers.clone(), self.interface_numbers.clone());
+        let tables = compile(policy, &mut rules, &mut numbers)?;
+        let snapshot = self.snapshot()?;
+        let wanted = self.guarded.wanted(policy, &snapshot);
+        let known = self.in_force.loaded.policy.interfaces.as_deref().unwrap_or_default();
+        interfaces::check_existence(policy, known, &snapshot)?;
+        let staged = self.plane.stage(&tables)?;
+        if self.generation == 0 {
+            // Nothing is guarded yet, and the first packet shall be judged by the policy.
+            self.plane.activate(staged)?;
+            self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers)?;
+        } else {
+            self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers)?;
+            if let Err(error) = self.plane.activate(staged) {
+                let settled = self.guarded.settled();
+                self.release_all_but(&settled);
+                return Err(error.into());
+            }
+        }
+        self.guarded.settle(policy, &wanted);
+        self.rule_numbers = rules;
+        self.interface_numbers = numbers;
+        self.generation += 1;
+        self.in_force = next;
+        self.release_all_but(&wanted);
+        Ok(())
+    }
+
+    fn policy_text(&self, policy: Option<PolicyText>) -> Result<PolicyText, DaemonError> {
+        match policy {
+            Some(policy) => Ok(policy),
+            None => {
+                let file = self.own_file.clone();
+                Ok(PolicyText { text: policy::read_text(&file)?, file })
+            }
+        }
+    }
+
+    /// Judges a text, with what its set files hold.
+    fn judge(&self, text: &str, file: &Path) -> Result<(Loaded, sets::Contents), DaemonError> {
+        let mut contents = sets::Contents::default();
+        let mut loaded = policy::parse_with(text, file, &mut |path| contents.read(path))?;
+        override_interfaces(&mut loaded.policy, &self.overrides);
+        Ok((loaded, contents))
+    }
+
+    /// What a change does not do, or not at once.
+    fn notes_on_change(&self, new: &Policy) -> Vec<Note> {
+        let old = &self.in_force.loaded.policy;
+        let mut notes = Vec::new();
+        if old.tables != new.tables && new.tables != self.tables_at_start {
+            notes.push(Note::new("`[tables]` takes effect at the daemon's next start"));
+        }
+        let stays =
+            |name: &String| new.interfaces.as_ref().is_none_or(|names| names.contains(name));
+        let mut others = self.guarded.attached_otherwise(new.attach);
+        others.retain(stays);
+        if old.attach != new.attach && !others.is_empty() {
+            notes.push(Note::new(format!(
+                "`attach` takes effect at the daemon's next start for what is guarded already: {}",
+                others.join(", ")
+            )));
+        }
+        for name in self.guarded.missing() {
+            if new.interfaces.as_ref().is_some_and(|names| names.contains(&name)) {
+                notes.push(Note::new(format!(
+                    "interface {name} is not there: it is guarded as soon as it comes back"
+                )));
+            }
+        }
+        notes
+    }
+}

@@ -1,0 +1,107 @@
+//! How the rest of the daemon reaches the owner.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::sync::{Notify, mpsc::UnboundedSender, oneshot};
+
+use crate::{
+    control::{Command, Failure, Response},
+    daemon::{DaemonError, server::serialize},
+};
+
+/// Something for the owner to do.
+pub(super) enum Task {
+    Command { command: Command, reply: oneshot::Sender<Answer> },
+    LookAtNetwork { pending: Arc<AtomicBool> },
+    LookAtFiles,
+    Reload,
+    Tick,
+    Stop,
+}
+
+/// What the owner says to a command.
+#[derive(Debug)]
+pub(in crate::daemon) struct Answer {
+    /// The response, as it is sent.
+    pub line: String,
+    /// Whether it was done.
+    pub done: bool,
+}
+
+/// The owner's queue. Its length is bounded by the connections of the control
+/// socket, each of which waits for its answer, and by one look at the network.
+#[derive(Debug, Clone)]
+pub(in crate::daemon) struct OwnerHandle {
+    tasks: UnboundedSender<Task>,
+    look_pending: Arc<AtomicBool>,
+    ended: Arc<Notify>,
+}
+
+impl OwnerHandle {
+    pub(super) fn new(tasks: UnboundedSender<Task>) -> Self {
+        Self { tasks, look_pending: Arc::default(), ended: Arc::default() }
+    }
+
+    /// Notified when the owner's thread ends.
+    pub(super) fn end_notifier(&self) -> Arc<Notify> {
+        Arc::clone(&self.ended)
+    }
+
+    /// Has a command carried out.
+    pub(in crate::daemon) async fn ask(&self, command: Command) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.send(Task::Command { command, reply });
+        answer.await.unwrap_or_else(|_| Answer {
+            line: serialize(&Response::<()>::failed(Failure::from(&DaemonError::Stopping))),
+            done: false,
+        })
+    }
+
+    /// Interfaces or routes may have changed.
+    pub(in crate::daemon) fn look_at_network(&self) {
+        if !self.look_pending.swap(true, Ordering::AcqRel) {
+            self.send(Task::LookAtNetwork { pending: Arc::clone(&self.look_pending) });
+        }
+    }
+
+    /// Set files may have changed.
+    pub(in crate::daemon) fn look_at_files(&self) {
+        self.send(Task::LookAtFiles);
+    }
+
+    /// The policy file is to be loaded again.
+    pub(in crate::daemon) fn reload(&self) {
+        self.send(Task::Reload);
+    }
+
+    /// A second is over.
+    pub(in crate::daemon) fn tick(&self) {
+        self.send(Task::Tick);
+    }
+
+    /// Everything was taken off, and the answer is sent.
+    pub(in crate::daemon) fn stop_after_detach(&self) {
+        self.send(Task::Stop);
+    }
+
+    /// The owner has ended.
+    pub(in crate::daemon) async fn ended(&self) {
+        self.ended.notified().await;
+        // For whoever waits next.
+        self.ended.notify_one();
+    }
+
+    /// Takes everything off and ends the owner.
+    pub(in crate::daemon) async fn stop(&self) {
+        self.send(Task::Stop);
+        self.ended().await;
+    }
+
+    fn send(&self, task: Task) {
+        // An owner that has ended does nothing any more.
+        let _ = self.tasks.send(task);
+    }
+}

@@ -1,0 +1,242 @@
+//! The owner of the data plane: everything that changes what is in force.
+
+mod apply;
+mod bans;
+mod handle;
+mod interfaces;
+mod report;
+mod sets;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use tokio::{
+    runtime::Handle as Runtime,
+    sync::{
+        Notify,
+        mpsc::{self, UnboundedReceiver},
+        oneshot,
+    },
+};
+use tracing::{error, info};
+
+use self::{
+    apply::InForce,
+    handle::{Answer, Task},
+    interfaces::Guarded,
+    sets::SetStore,
+};
+pub(super) use self::{handle::OwnerHandle, sets::Contents};
+use super::{DaemonError, log, network::Network, server::serialize, watch::Watch};
+use crate::{
+    compile::Numbers,
+    control::{Command, Failure, Response},
+    dataplane::{DataPlane, Options},
+    policy::{Loaded, Tables},
+};
+
+/// Seconds between looks at everything that should have been told by an event.
+const LOOK_EVERY: u64 = 5;
+
+/// What the owner starts from.
+pub(super) struct Start {
+    pub began: Instant,
+    pub text: String,
+    pub file: PathBuf,
+    pub loaded: Loaded,
+    /// Of its set files.
+    pub contents: Contents,
+    /// Guarded instead of the policy's, unless empty.
+    pub interfaces: Vec<String>,
+    /// This is the machine's own network namespace.
+    pub own_namespace: bool,
+    pub network: Network,
+    pub files_changed: Arc<Notify>,
+}
+
+/// The data plane, and what is known of it.
+pub(super) struct Owner {
+    plane: DataPlane,
+    in_force: InForce,
+    /// Counts the switches.
+    generation: u64,
+    rule_numbers: Numbers,
+    interface_numbers: Numbers,
+    guarded: Guarded,
+    sets: SetStore,
+    watch: Watch,
+    network: Network,
+    runtime: Runtime,
+    /// The file that a reload loads.
+    own_file: PathBuf,
+    overrides: Vec<String>,
+    tables_at_start: Tables,
+    own_namespace: bool,
+    began: Instant,
+    started: SystemTime,
+    ticks: u64,
+    /// An interface has been guarded since the start.
+    has_guarded: bool,
+    /// The filter was taken off for good.
+    detached: bool,
+}
+
+impl Owner {
+    /// Starts the owner's thread. When this returns the policy is in force on
+    /// every interface, or nothing is left of it.
+    pub(super) async fn spawn(start: Start) -> Result<OwnerHandle, DaemonError> {
+        let (tasks, queue) = mpsc::unbounded_channel();
+        let handle = OwnerHandle::new(tasks);
+        let (started, has_started) = oneshot::channel();
+        let runtime = Runtime::current();
+        let ended = handle.end_notifier();
+        let body = move || {
+            match Self::start(start, runtime) {
+                Ok(owner) => {
+                    // Whoever waits for it lives as long as the runtime.
+                    let _ = started.send(Ok(()));
+                    owner.work(queue);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+            ended.notify_one();
+        };
+        std::thread::Builder::new()
+            .name("owner".to_owned())
+            .spawn(body)
+            .map_err(|reason| DaemonError::System { what: "starting a thread", reason })?;
+        has_started.await.unwrap_or(Err(DaemonError::Stopping))?;
+        Ok(handle)
+    }
+
+    fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
+        let Start {
+            began,
+            text,
+            file,
+            mut loaded,
+            contents,
+            interfaces,
+            own_namespace,
+            network,
+            files_changed,
+        } = start;
+        apply::override_interfaces(&mut loaded.policy, &interfaces);
+        let tables = loaded.policy.tables;
+        let kernel_log = log::wanted_of_kernel();
+        let options =
+            Options { bans: tables.bans, sources: tables.sources, log: kernel_log, object: None };
+        let mut plane = DataPlane::load(&options)?;
+        if kernel_log != crate::dataplane::KernelLog::Off {
+            log::forward_of_kernel(&mut plane, &runtime);
+        }
+        let mut sets = SetStore::default();
+        sets.replace(&loaded, contents);
+        let mut owner = Self {
+            plane,
+            in_force: InForce::nothing(file.clone()),
+            generation: 0,
+            rule_numbers: Numbers::of_rules(),
+            interface_numbers: Numbers::of_interfaces(),
+            guarded: Guarded::default(),
+            sets,
+            watch: Watch::new(files_changed),
+            network,
+            runtime,
+            own_file: file.clone(),
+            overrides: interfaces,
+            tables_at_start: tables,
+            own_namespace,
+            began,
+            started: SystemTime::now(),
+            ticks: 0,
+            has_guarded: false,
+            detached: false,
+        };
+        owner.switch_to(InForce::new(text, file, loaded))?;
+        owner.watch_sets();
+        Ok(owner)
+    }
+
+    /// Does what there is to do until it is told to stop.
+    fn work(mut self, mut queue: UnboundedReceiver<Task>) {
+        while let Some(task) = queue.blocking_recv() {
+            match task {
+                Task::Command { command, reply } => {
+                    // Who asked may have gone away.
+                    let _ = reply.send(self.answer(command));
+                }
+                Task::LookAtNetwork { pending } => {
+                    pending.store(false, std::sync::atomic::Ordering::Release);
+                    self.follow_interfaces();
+                }
+                Task::LookAtFiles => self.reread_sets(),
+                Task::Reload => self.reload_on_signal(),
+                Task::Tick => self.tick(),
+                Task::Stop => break,
+            }
+        }
+        self.detach_all();
+    }
+
+    fn tick(&mut self) {
+        if let Err(error) = self.plane.bans().expire() {
+            error!("bans that have run out could not be taken out: {error}");
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(LOOK_EVERY) {
+            self.follow_interfaces();
+            self.watch_sets();
+            self.reread_sets();
+        }
+    }
+
+    fn reload_on_signal(&mut self) {
+        match self.apply(None, false, super::ForceFor::Reload) {
+            Ok(applied) if applied.changes.is_empty() => {
+                info!("SIGHUP: reloaded {}, no change", applied.file)
+            }
+            Ok(applied) => {
+                info!("SIGHUP: reloaded {}, {} changes", applied.file, applied.changes.len());
+            }
+            Err(error) => {
+                for problem in Failure::from(&error).errors {
+                    error!("SIGHUP: not reloaded, the earlier policy stands: {problem}");
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, command: Command) -> Answer {
+        match command {
+            Command::Status => answer(self.status()),
+            Command::Rules => answer(self.rules()),
+            Command::Apply { policy, force } => {
+                let by =
+                    if policy.is_some() { super::ForceFor::Apply } else { super::ForceFor::Reload };
+                answer(self.apply(policy, force, by))
+            }
+            Command::Diff { policy } => answer(self.diff(policy)),
+            Command::Ban { prefixes, for_ms, reason, force, only_check } => {
+                answer(self.ban(&prefixes, for_ms, reason, force, only_check))
+            }
+            Command::Unban { prefix } => answer(self.unban(prefix)),
+            Command::Bans { after, limit } => answer(Ok(self.bans(after, limit))),
+            Command::Detach => answer(Ok(self.detach_all())),
+        }
+    }
+}
+
+fn answer<T: serde::Serialize>(result: Result<T, DaemonError>) -> Answer {
+    match result {
+        Ok(result) => Answer { line: serialize(&Response::done(result)), done: true },
+        Err(error) => {
+            Answer { line: serialize(&Response::<()>::failed(Failure::from(&error))), done: false }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Set files: what they held when they were last good, and what became of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use tracing::{error, info, warn};
+
+use super::{
+    Owner,
+    apply::{InForce, override_interfaces},
+};
+use crate::{
+    control::SetEntry,
+    daemon::watch::Signature,
+    policy::{self, Errors, Loaded, ReadError, read_file},
+};
+
+/// What was read from each file.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Contents {
+    bytes: HashMap<PathBuf, Vec<u8>>,
+    /// As they were just before they were read.
+    signatures: HashMap<PathBuf, Option<Signature>>,
+}
+
+impl Contents {
+    /// Reads a file, once.
+    pub(in crate::daemon) fn read(&mut self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        if let Some(bytes) = self.bytes.get(path) {
+            return Ok(bytes.clone());
+        }
+        self.signatures.insert(path.to_owned(), Signature::of(path));
+        let bytes = read_file(path)?;
+        self.bytes.insert(path.to_owned(), bytes.clone());
+        Ok(bytes)
+    }
+}
+
+/// The files of the sets in force.
+#[derive(Debug, Default)]
+pub(super) struct SetStore {
+    /// What is in force.
+    good: HashMap<PathBuf, Vec<u8>>,
+    /// Of the files as they were last looked at.
+    seen: HashMap<PathBuf, Option<Signature>>,
+    /// By set: why its file as it is now is not in force.
+    problems: BTreeMap<String, String>,
+}
+
+impl SetStore {
+    /// After a change of policy: its sets are those of these contents.
+    pub(super) fn replace(&mut self, loaded: &Loaded, contents: Contents) {
+        let named: BTreeSet<&PathBuf> = loaded.set_files.iter().map(|file| &file.path).collect();
+        self.good = contents.bytes;
+        self.good.retain(|path, _| named.contains(path));
+        self.seen = contents.signatures;
+        self.problems.clear();
+    }
+
+    /// The sets of a policy and how their files fare.
+    pub(super) fn entries(&self, loaded: &Loaded) -> Vec<SetEntry> {
+        let entry = |file: &policy::SetFile| SetEntry {
+            name: file.name.clone(),
+            file: file.path.display().to_string(),
+            problem: self.problems.get(&file.name).cloned(),
+        };
+        loaded.set_files.iter().map(entry).collect()
+    }
+
+    fn has_changed(&self, loaded: &Loaded) -> bool {
+        loaded
+            .set_files
+            .iter()
+            .any(|file| self.seen.get(&file.path).copied().flatten() != Signature::of(&file.path))
+    }
+}
+
+/// The policy in force with its set files as they are now.
+struct Reread {
+    loaded: Loaded,
+    contents: Contents,
+    problems: BTreeMap<String, String>,
+}
+
+impl Owner {
+    /// Watches the directories of the set files in force.
+    pub(super) fn watch_sets(&mut self) {
+        self.watch.set(self.in_force.loaded.set_files.iter().map(|file| file.path.as_path()));
+    }
+
+    /// Puts set files that have changed in force. Where one is missing or bad,
+    /// or is in conflict with the rest, its earlier content stays.
+    pub(super) fn reread_sets(&mut self) {
+        if !self.sets.has_changed(&self.in_force.loaded) {
+            return;
+        }
+        let Reread { mut loaded, contents, mut problems } = self.reread();
+        self.sets.seen.extend(contents.signatures);
+        override_interfaces(&mut loaded.policy, &self.overrides);
+        if loaded.policy == self.in_force.loaded.policy {
+            self.sets.good.extend(contents.bytes);
+        } else {
+            let changes = policy::diff(&self.in_force.loaded.policy, &loaded.policy);
+            let InForce { text, file, .. } = &self.in_force;
+            let next = InForce::new(text.clone(), file.clone(), loaded);
+            match self.switch_to(next) {
+                Ok(()) => {
+                    self.sets.good.extend(contents.bytes);
+                    for change in &changes {
+                        info!(generation = self.generation, "set files were read again: {change}");
+                    }
+                }
+                Err(error) => {
+                    for file in &self.in_force.loaded.set_files {
+                        problems.entry(file.name.clone()).or_insert_with(|| error.to_string());
+                    }
+                    // Whatever it was may be over at the next look.
+                    self.sets.seen.clear();
+                }
+            }
+        }
+        self.tell_of_problems(problems);
+    }
+
+    fn tell_of_problems(&mut self, problems: BTreeMap<String, String>) {
+        for (name, problem) in &problems {
+            if self.sets.problems.get(name) != Some(problem) {
+                error!("the set `{name}` keeps its earlier content: {problem}");
+            }
+        }
+        for name in self.sets.problems.keys().filter(|name| !problems.contains_key(*name)) {
+            info!("the set `{name}` is read from its file again");
+        }
+        self.sets.problems = problems;
+    }
+
+    fn reread(&self) -> Reread {
+        let InForce { text, file, loaded: now, .. } = &self.in_force;
+        let mut fresh = Contents::default();
+        let mut problems = BTreeMap::new();
+        let mut kept: BTreeSet<PathBuf> = BTreeSet::new();
+        loop {
+            let mut read = |path: &Path| match self.sets.good.get(path) {
+                Some(bytes) if kept.contains(path) => Ok(bytes.clone()),
+                _ => fresh.read(path),
+            };
+            let errors = match policy::parse_with(text, file, &mut read) {
+                Ok(loaded) => {
+                    fresh.bytes.retain(|path, _| !kept.contains(path));
+                    return Reread { loaded, contents: fresh, problems };
+                }
+                Err(Errors(errors)) => errors,
+            };
+            let before = kept.len();
+            for set in now.set_files.iter() {
+                let of_set = errors.iter().find(|error| error.set.as_deref() == Some(&set.name));
+                if let Some(error) = of_set {
+                    kept.insert(set.path.clone());
+                    problems.entry(set.name.clone()).or_insert_with(|| error.to_string());
+                }
+            }
+            if kept.len() > before {
+                continue;
+            }
+            // Good files that do not go together: all stay as they were.
+            let why = errors.first().map(ToString::to_string).unwrap_or_default();
+            for set in &now.set_files {
+                if !kept.contains(&set.path)
+                    && fresh.bytes.get(&set.path) != self.sets.good.get(&set.path)
+                {
+                    problems.insert(set.name.clone(), why.clone());
+                }
+            }
+            if problems.is_empty() {
+                warn!("the policy in force could not be put together again: {why}");
+            }
+            fresh.bytes.clear();
+            return Reread { loaded: now.clone(), contents: fresh, problems };
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The verdict, case by case: each frame is judged by the model and, in the
+//! kernel, by the program itself (BPF_PROG_TEST_RUN); both must agree with the
+//! table, and the counters must have moved by that frame alone.
+
+mod bans;
+mod chains;
+mod common;
+mod essential;
+mod forms;
+mod fragments;
+mod icmp;
+mod lengths;
+mod lists;
+mod monitor;
+mod parallel;
+mod program;
+mod rates;
+mod replies;
+mod rules;
+mod switch;

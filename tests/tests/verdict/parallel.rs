@@ -1,0 +1,122 @@
+//! Limits are exact however many processors charge one bucket at once.
+
+use std::{sync::Barrier, thread};
+
+use filter_common::{Reason, Scope};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+use nodewall_tests::verdict::{Counts, Kernel, Place, with_kernel};
+use sandbox::packet::frame;
+
+use crate::common::{HOST, HOST6, PEER, PEER6};
+
+/// Threads for each processor.
+const EACH: usize = 2;
+/// Frames that each thread sends at a time.
+const AT_ONCE: u32 = 500;
+const TIMES: u32 = 40;
+
+/// The processors that this test may run on.
+fn processors() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
+}
+
+/// Has every processor send `frames` at once, and tells what was counted.
+fn flood(kernel: &mut Kernel, frames: &[Vec<u8>]) -> (Counts, u64) {
+    let _before = kernel.added();
+    let processors = processors();
+    let threads = processors.len() * EACH;
+    let programs: Vec<_> = (0..threads).map(|_| kernel.another_program()).collect();
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        for (program, cpu) in programs.iter().zip(processors.iter().cycle()) {
+            let start = &start;
+            scope.spawn(move || {
+                let mut only = CpuSet::new();
+                if only.set(*cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &only)).is_err()
+                {
+                    println!("processor {cpu} cannot be chosen");
+                }
+                start.wait();
+                for _ in 0..TIMES {
+                    for frame in frames {
+                        let _last = program.run(frame, None, AT_ONCE);
+                    }
+                }
+            });
+        }
+    });
+    let sent = threads as u64 * u64::from(TIMES * AT_ONCE) * frames.len() as u64;
+    (kernel.added(), sent)
+}
+
+#[test]
+fn exactly_the_burst_passes() {
+    const BURST: u64 = 5000;
+    with_kernel(|kernel| {
+        kernel.policy(&format!(
+            "[[rule]]\nname = \"limited\"\nports = [\"tcp/22\", \"udp/22\"]\n[rule.per_source]\nnew_connections = {{ rate = \"1/m\", burst = {BURST} }}\npackets = {{ rate = \"1/m\", burst = {BURST} }}\n[icmp]\necho = {{ rate = \"1/m\", burst = {BURST} }}\n"
+        ));
+        let number = kernel.interface();
+        let rule = kernel.rules.get("limited").unwrap_or_default();
+        let v4 = || frame().eth().ipv4(PEER, HOST);
+        let v6 = || frame().eth().ipv6(PEER6, HOST6);
+        let cases = [
+            ("SYN", v4().tcp(4000, 22).syn().build(), Reason::ConnectionRate, Reason::Rule),
+            ("UDP", v4().udp(4000, 22).build(), Reason::PacketRate, Reason::Rule),
+            ("SYN, IPv6", v6().tcp(4000, 22).syn().build(), Reason::ConnectionRate, Reason::Rule),
+            ("echo", v4().ping(1, 1).build(), Reason::IcmpRate, Reason::Icmp),
+        ];
+        for (what, frame, refusal, admission) in cases {
+            let (counts, sent) = flood(kernel, std::slice::from_ref(&frame));
+            let passed = counts.of_interface(number, admission);
+            let refused = counts.of_interface(number, refusal);
+            kernel.check(
+                passed == BURST && passed + refused == sent,
+                format!(
+                    "{what}: of {sent}, {passed} passed ({BURST} should), {refused} were refused"
+                ),
+            );
+            if admission == Reason::Rule {
+                let place =
+                    |reason, scope| Place::Rule { number: rule, reason, scope, monitored: false };
+                let admitted = counts.packets(place(admission, None));
+                let held = counts.packets(place(refusal, Some(Scope::PerSource)));
+                kernel.check(
+                    admitted == passed && held == refused,
+                    format!("{what}: the rule counted {admitted} and {held}, its interface {passed} and {refused}"),
+                );
+            }
+        }
+    });
+}
+
+/// Two limits are paid together: what loses the second gets the first back.
+#[test]
+fn two_limits_at_once() {
+    with_kernel(|kernel| {
+        // Long frames run out of bytes while packets are left; then short ones take those.
+        kernel.policy("[[rule]]\nname = \"two\"\nports = [\"udp/22\"]\n[rule.per_source]\npackets = { rate = \"1/m\", burst = 6000 }\nbytes = { rate = \"60B/m\", burst = 4_000_000 }\n");
+        let number = kernel.interface();
+        let of =
+            |length: usize| frame().eth().ipv4(PEER, HOST).udp(4000, 22).pad_to(length).build();
+        let (counts, _) = flood(kernel, &[of(1000)]);
+        let long = counts.of_interface(number, Reason::Rule);
+        let bytes = counts.of_interface(number, Reason::ByteRate);
+        // A minute's refill is 60 bytes: not one frame more.
+        kernel.check(
+            long == 4000 && bytes > 0,
+            format!("{long} frames of 1000 bytes passed of 4000, {bytes} refused"),
+        );
+        kernel.policy("[[rule]]\nname = \"two\"\nports = [\"udp/22\"]\n[rule.per_source]\npackets = { rate = \"1/m\", burst = 6000 }\n");
+        let (counts, _) = flood(kernel, &[of(60)]);
+        let short = counts.of_interface(number, Reason::Rule);
+        kernel.check(
+            short == 2000,
+            format!("{short} short frames passed of the 2000 that were left"),
+        );
+    });
+}

@@ -1,0 +1,95 @@
+//! A flood over a veth pair, all on one processor: the generator sends from
+//! the peer's end, and what is measured receives at the host's.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, TestRun as _, TestRunOptions,
+    maps::Array,
+    programs::{ProgramError, TestRunAttrs, Xdp, XdpMode, xdp::XdpLinkId},
+};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+/// The object with the bare programs and the generator.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("INSTRUMENTS_OBJECT"));
+
+/// Frames in one batch: fewer than a veth ring holds.
+const BATCH: u32 = 64;
+
+/// The generator and the bare programs.
+pub struct Instruments(Ebpf);
+
+impl Instruments {
+    /// Loads them.
+    pub fn load() -> Result<Self> {
+        let mut ebpf = Ebpf::load(OBJECT).context("the instruments do not load")?;
+        for (_, program) in ebpf.programs_mut() {
+            let program: &mut Xdp = program.try_into()?;
+            program.load()?;
+        }
+        Ok(Self(ebpf))
+    }
+
+    fn program(&mut self, name: &str) -> Result<&mut Xdp> {
+        Ok(self.0.program_mut(name).context("no such instrument")?.try_into()?)
+    }
+
+    /// Puts a bare program on an interface; [`detach`](Self::detach) takes it off.
+    pub fn attach(&mut self, name: &str, index: u32, mode: XdpMode) -> Result<XdpLinkId> {
+        Ok(self.program(name)?.attach_to_if_index(index, mode)?)
+    }
+
+    /// Takes a bare program off.
+    pub fn detach(&mut self, name: &str, link: XdpLinkId) -> Result<()> {
+        Ok(self.program(name)?.detach(link)?)
+    }
+
+    /// The sources, in network order, that the generator draws from.
+    pub fn set_sources(&mut self, sources: &[u32]) -> Result<()> {
+        ensure!(sources.len().is_power_of_two(), "the generator masks a random number");
+        let map = self.0.map_mut("SOURCE_LIST").context("no list")?;
+        let mut list: Array<_, u32> = Array::try_from(map)?;
+        for (index, source) in (0_u32..).zip(sources) {
+            list.set(index, source, 0)?;
+        }
+        let map = self.0.map_mut("SOURCE_COUNT").context("no count")?;
+        let mut count: Array<_, u32> = Array::try_from(map)?;
+        count.set(0, u32::try_from(sources.len())?, 0)?;
+        Ok(())
+    }
+
+    /// Sends `frames` copies of `frame` out of the interface with that index,
+    /// each from a source drawn anew. The time it took, receiving included:
+    /// both happen on this thread's processor.
+    pub fn flood(&mut self, index: u32, frame: &[u8], frames: u32) -> Result<Duration> {
+        let program = self.program("generate")?;
+        let context = context(frame.len(), index);
+        let begin = Instant::now();
+        let mut options = TestRunOptions::default();
+        options.data_in = Some(frame);
+        options.ctx_in = Some(&context);
+        options.repeat = frames;
+        options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
+        program.test_run(options).map_err(|error: ProgramError| error).context("the generator")?;
+        Ok(begin.elapsed())
+    }
+}
+
+/// `struct xdp_md` (include/uapi/linux/bpf.h) of a frame that came in on an interface.
+pub fn context(length: usize, index: u32) -> [u8; 24] {
+    let mut image = [0; 24];
+    image[4..8].copy_from_slice(&(length as u32).to_ne_bytes());
+    image[12..16].copy_from_slice(&index.to_ne_bytes());
+    image
+}
+
+/// Keeps this thread on one processor.
+pub fn pin(processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}

@@ -1,0 +1,224 @@
+//! Packets a second: each case against the bare drop, round by round.
+
+use std::{net::IpAddr, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::XdpMode;
+use filter_common::Verdict;
+use filter_user::{
+    compile::{Numbers, compile},
+    dataplane::{Ban, DataPlane, Interface, Options},
+    policy::{self, Attach},
+};
+use ipnet::IpNet;
+use sandbox::{Namespace, Sandbox};
+
+use crate::{
+    cases::{self, Case, Segment},
+    flood::{Instruments, pin},
+    report::{Goal, Report, Row, median},
+};
+
+/// The interface's number in the tables; any will do.
+const NUMBER: u32 = 1;
+
+/// What is measured, and how often.
+pub struct Floods<'a> {
+    /// Rounds.
+    pub rounds: u32,
+    /// Frames in each flood.
+    pub frames: u32,
+    /// Whether other programs are measured too.
+    pub peers: bool,
+    /// Another object than the embedded one.
+    pub object: Option<&'a [u8]>,
+    /// Only cases whose name holds this.
+    pub only: Option<&'a str>,
+}
+
+impl Floods<'_> {
+    /// Runs every case, round by round, the bare drop before each.
+    pub fn measure(&self, report: &mut Report) -> Result<()> {
+        let Self { rounds, frames, peers, object, only } = *self;
+        let sandbox = Sandbox::silent_pair()?;
+        let (host, peer) = (sandbox.host.clone(), sandbox.peer.clone());
+        let (receiver, sender) = (sandbox.veth.a.index()?, sandbox.veth.b.index()?);
+        let mut bench = Bench { sandbox: &sandbox, host, peer, receiver, sender, frames, object };
+        let mut instruments = Instruments::load()?;
+        let mut ceiling = Vec::new();
+        let mut filter_of_xdp_tools = peers;
+        let wanted = |case: &Case| only.is_none_or(|text| case.name.contains(text));
+        for case in cases::all().into_iter().filter(wanted) {
+            let frame = bench.frame(case.segment);
+            let sources: Vec<u32> = case.sources.iter().map(|a| u32::from(*a).to_be()).collect();
+            instruments.set_sources(&sources)?;
+            let mut plane = bench.plane(&case)?;
+            let (mut rates, mut ratios, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                let bare = bench.bare(&mut instruments, &frame)?;
+                let ours = bench.ours(&mut instruments, &mut plane, &frame)?;
+                ceiling.push(bare);
+                rates.push(ours);
+                ratios.push(ours / bare);
+                if case.xdp_filter && filter_of_xdp_tools {
+                    match bench.xdp_filter(&mut instruments, &frame) {
+                        Ok(rate) => theirs.push((ours / rate, rate)),
+                        Err(error) => {
+                            report.leave_out(format!("xdp-filter: {error:#}"));
+                            filter_of_xdp_tools = false;
+                        }
+                    }
+                }
+            }
+            let (value, spread) = median(rates);
+            report.add(Row {
+                name: case.name.to_owned(),
+                value,
+                spread,
+                unit: "Mpps",
+                ratio: Some(median(ratios).0),
+                against: Some("the bare drop"),
+                goal: case.goal.map(Goal::RatioAtLeast),
+            });
+            if !theirs.is_empty() {
+                let (ratios, rates): (Vec<f64>, Vec<f64>) = theirs.into_iter().unzip();
+                let (value, spread) = median(rates);
+                report.add(Row {
+                    name: "  xdp-filter in deny mode, the same flood (ratio: nodewall to it)"
+                        .to_owned(),
+                    value,
+                    spread,
+                    unit: "Mpps",
+                    ratio: Some(median(ratios).0),
+                    against: Some("xdp-filter"),
+                    goal: Some(Goal::RatioAtLeast(1.3)),
+                });
+            }
+        }
+        let (value, spread) = median(ceiling);
+        report.add(Row {
+            name: "bare XDP_DROP, the ceiling of this set-up".to_owned(),
+            value,
+            spread,
+            unit: "Mpps",
+            ratio: None,
+            against: None,
+            goal: None,
+        });
+        Ok(())
+    }
+}
+
+struct Bench<'a> {
+    sandbox: &'a Sandbox,
+    host: Namespace,
+    peer: Namespace,
+    /// The host's end of the link, which receives.
+    receiver: u32,
+    /// The peer's end, which sends.
+    sender: u32,
+    frames: u32,
+    object: Option<&'a [u8]>,
+}
+
+impl Bench<'_> {
+    fn frame(&self, segment: Segment) -> Vec<u8> {
+        let ip = self.sandbox.frame_to_host().ipv4("203.0.113.9", sandbox::HOST_IPV4);
+        match segment {
+            Segment::Syn(port) => ip.tcp(40_000, port).syn().pad_to(60).build(),
+            Segment::Ack(port) => ip.tcp(40_000, port).ack().pad_to(60).build(),
+        }
+    }
+
+    /// The filter under a case's policy, attached to nothing.
+    fn plane(&self, case: &Case) -> Result<DataPlane> {
+        let mut plane = DataPlane::load(&Options { object: self.object, ..Options::default() })?;
+        let loaded = policy::parse(&case.policy, "bench.toml".as_ref())
+            .map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        let (mut rules, mut interfaces) = (Numbers::of_rules(), Numbers::of_interfaces());
+        plane.switch(&compile(&loaded.policy, &mut rules, &mut interfaces)?)?;
+        for address in &case.bans {
+            plane
+                .bans()
+                .add(IpNet::from(IpAddr::V4(*address)), Ban { until: None, reason: None })?;
+        }
+        Ok(plane)
+    }
+
+    /// Millions of frames a second, of one flood.
+    fn rate(&self, instruments: &mut Instruments, frame: &[u8]) -> Result<f64> {
+        let (frames, sender) = (self.frames, self.sender);
+        let took: Duration = self.peer.enter(|| -> Result<Duration> {
+            pin(0)?;
+            // The first frames find cold caches and grow the pages of the ring.
+            instruments.flood(sender, frame, frames / 10)?;
+            instruments.flood(sender, frame, frames)
+        })??;
+        Ok(f64::from(frames) / took.as_secs_f64() / 1e6)
+    }
+
+    fn bare(&mut self, instruments: &mut Instruments, frame: &[u8]) -> Result<f64> {
+        let receiver = self.receiver;
+        let link =
+            self.host.enter(|| instruments.attach("bare_drop", receiver, XdpMode::Driver))??;
+        let rate = self.rate(instruments, frame);
+        instruments.detach("bare_drop", link)?;
+        rate
+    }
+
+    fn ours(
+        &self,
+        instruments: &mut Instruments,
+        plane: &mut DataPlane,
+        frame: &[u8],
+    ) -> Result<f64> {
+        let interface = Interface {
+            name: sandbox::HOST_LINK.to_owned(),
+            index: self.receiver,
+            kind: 1,
+            mtu: 1500,
+            program: None,
+        };
+        let dropped = |plane: &DataPlane| -> Result<u64> {
+            let counters = plane.interface_counters(NUMBER)?;
+            let drops = counters.iter().filter(|found| found.reason.verdict() == Verdict::Drop);
+            Ok(drops.map(|found| found.counter.packets).sum())
+        };
+        let before = dropped(plane)?;
+        let attached = self.host.enter(|| plane.attach(&interface, NUMBER, Attach::Native))??;
+        let rate = self.rate(instruments, frame)?;
+        drop(attached);
+        let counted = dropped(plane)? - before;
+        let sent = u64::from(self.frames) + u64::from(self.frames / 10);
+        ensure!(
+            counted + 64 >= sent && counted <= sent + 64,
+            "{sent} frames were sent and {counted} dropped: the flood is not what it should be"
+        );
+        Ok(rate)
+    }
+
+    /// xdp-filter with its policy turned to deny, as xdp-tools installs it.
+    fn xdp_filter(&self, instruments: &mut Instruments, frame: &[u8]) -> Result<f64> {
+        let run = |arguments: &[&str]| -> Result<()> {
+            let mut command = Command::new("xdp-filter");
+            command.args(arguments);
+            let output = self.host.spawn({
+                command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+                command
+            })?;
+            let output = output.wait_with_output()?;
+            ensure!(
+                output.status.success(),
+                "`xdp-filter {}` failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+            Ok(())
+        };
+        run(&["load", "-m", "native", "-p", "deny", "-f", "tcp,udp", sandbox::HOST_LINK])
+            .context("is xdp-tools installed? `cargo xtask setup --all`")?;
+        let rate = self.rate(instruments, frame);
+        run(&["unload", sandbox::HOST_LINK])?;
+        rate
+    }
+}

@@ -1,0 +1,43 @@
+//! The kernel tests in virtual machines.
+
+use std::env;
+
+use clap::{Args, Command, FromArgMatches};
+use nix::unistd::geteuid;
+
+use super::outcome::{NotRun, Outcome};
+use crate::{packages, vm};
+
+/// The Debian packages that they need.
+const PACKAGES: [&str; 2] = ["qemu-system-x86", "busybox-static"];
+/// Where there is no Debian to ask.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// Boots every kernel, after installing what that needs where root is allowed to.
+pub fn run() -> Outcome {
+    if !cfg!(target_arch = "x86_64") {
+        return NotRun::by_nature("the kernels are for x86-64").into();
+    }
+    match packages::missing() {
+        Ok(missing) if missing.iter().any(|package| PACKAGES.contains(&package.name)) => {
+            let mut say = |sentence: &str| eprintln!("setup: {sentence}");
+            match packages::install(&mut say) {
+                Ok(()) => {}
+                Err(error) if geteuid().is_root() => {
+                    return NotRun::by_fault(format!("{error:#}")).into();
+                }
+                Err(error) => return NotRun::by_nature(format!("{error:#}")).into(),
+            }
+        }
+        Err(error) if !is_on_path(QEMU) => return NotRun::by_nature(format!("{error:#}")).into(),
+        Ok(_) | Err(_) => {}
+    }
+    // As `cargo xtask vm` without options.
+    let matches = vm::Args::augment_args(Command::new("vm")).get_matches_from(["vm"]);
+    vm::Args::from_arg_matches(&matches).map_err(Into::into).and_then(|args| vm::run(&args)).into()
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}

@@ -1,0 +1,237 @@
+//! What a guest's console says: the lines of its first process, of the test harness and of the tests.
+
+use std::collections::BTreeMap;
+
+/// Everything of interest that a console has said so far.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    /// Seconds from the kernel's start to its first process.
+    pub user_space: Option<f64>,
+    /// The commands that began, in order.
+    pub commands: Vec<Command>,
+    /// What the guest found missing before it ran the payload.
+    pub problems: Vec<String>,
+    /// The verified instructions of each program, as the tests printed them; the largest where there are several.
+    pub verified: BTreeMap<String, u64>,
+    /// The message of a kernel that gave up.
+    pub panic: Option<String>,
+    /// The first line of the kernel's report on a fault of its own.
+    pub oops: Option<String>,
+    /// The code that the guest ended with.
+    pub result: Option<i32>,
+    in_failures: bool,
+    /// Whether the test that runs is one that must panic.
+    must_panic: bool,
+    /// How many more lines tell what a test failed by.
+    explaining: u8,
+}
+
+/// A command of the payload.
+#[derive(Debug, Default)]
+pub struct Command {
+    /// The last part of its program's path.
+    pub name: String,
+    /// Its exit code, once it has ended.
+    pub exit: Option<i32>,
+    /// Tests that passed, by its own summary.
+    pub passed: u64,
+    /// Tests that failed, by its own summary.
+    pub failed: u64,
+    /// Tests that were left out although the filter let them in.
+    pub ignored: u64,
+    /// The names of those that failed.
+    pub failures: Vec<String>,
+}
+
+/// How the kernel's report on a fault begins, after the time in brackets.
+const FAULTS: [&str; 4] =
+    ["] BUG: ", "] kernel BUG at ", "] general protection fault, ", "] Oops: "];
+
+impl Transcript {
+    /// Takes the next line, without its line end. Gives back what a person who watches should see of it.
+    pub fn line(&mut self, line: &str) -> Option<String> {
+        if let Some(rest) = line.strip_prefix("VMUSERSPACE ") {
+            self.user_space = rest.trim().parse().ok();
+        } else if let Some(rest) = line.strip_prefix("VMPROBLEM ") {
+            self.problems.push(rest.to_owned());
+            return Some(rest.to_owned());
+        } else if let Some(rest) = line.strip_prefix("VMCOMMAND ") {
+            self.in_failures = false;
+            self.commands.push(Command { name: rest.trim().to_owned(), ..Command::default() });
+        } else if let Some(rest) = line.strip_prefix("VMEXIT ") {
+            if let Some(command) = self.commands.last_mut() {
+                command.exit = rest.trim().parse().ok();
+            }
+        } else if let Some(rest) = line.strip_prefix("VMRESULT=") {
+            self.result = rest.trim().parse().ok();
+        } else if let Some((_, message)) = line.split_once("Kernel panic - not syncing: ") {
+            // The same words come again at the end of the kernel's report.
+            self.panic.get_or_insert_with(|| message.trim().to_owned());
+        } else if let Some((_, rest)) = FAULTS.iter().find_map(|fault| line.split_once(fault)) {
+            self.oops.get_or_insert_with(|| rest.trim().to_owned());
+        } else if let Some(sentence) = line.strip_prefix("REFUSED ") {
+            return Some(format!("refused: {sentence}"));
+        } else if let Some((_, rest)) = line.split_once("VERIFIED ") {
+            self.verified(rest);
+        } else {
+            return self.harness(line);
+        }
+        None
+    }
+
+    /// Lines of Rust's test harness.
+    fn harness(&mut self, line: &str) -> Option<String> {
+        let command = self.commands.last_mut()?;
+        if let Some((_, counts)) = line.split_once("test result: ") {
+            for part in counts.split(['.', ';']) {
+                let Some((number, what)) = part.trim().split_once(' ') else {
+                    continue;
+                };
+                let number = number.parse().unwrap_or(0);
+                match what {
+                    "passed" => command.passed += number,
+                    "failed" => command.failed += number,
+                    "ignored" => command.ignored += number,
+                    _ => {}
+                }
+            }
+            return Some(format!("{}: test result: {}", command.name, counts.trim()));
+        }
+        if line.starts_with("test ") {
+            self.must_panic = line.contains(" - should panic ...");
+        }
+        // `thread 'NAME' (ID) panicked at FILE:LINE:COLUMN:`, then the message.
+        if line.starts_with("thread '") && line.contains(" panicked at ") && !self.must_panic {
+            self.explaining = 4;
+        }
+        if line.is_empty() || line.starts_with("note: ") || line.starts_with("stack backtrace:") {
+            self.explaining = 0;
+        }
+        if self.explaining > 0 {
+            self.explaining -= 1;
+            return Some(format!("{}: {line}", command.name));
+        }
+        // The list of names at the end: `failures:`, an empty line where output was shown, names indented by four.
+        if line == "failures:" {
+            self.in_failures = true;
+        } else if self.in_failures
+            && let Some(name) = line.strip_prefix("    ")
+            && !name.contains(' ')
+        {
+            command.failures.push(name.to_owned());
+            return Some(format!("{}: FAILED {name}", command.name));
+        }
+        None
+    }
+
+    /// `program=NAME insns=N`, in any order, other fields ignored.
+    fn verified(&mut self, fields: &str) {
+        let value = |key: &str| fields.split_whitespace().find_map(|field| field.strip_prefix(key));
+        if let (Some(program), Some(Ok(insns))) =
+            (value("program="), value("insns=").map(str::parse::<u64>))
+        {
+            let largest = self.verified.entry(program.to_owned()).or_insert(0);
+            *largest = insns.max(*largest);
+        }
+    }
+
+    /// The command that runs now.
+    pub fn running(&self) -> Option<&Command> {
+        self.commands.last().filter(|command| command.exit.is_none())
+    }
+
+    /// Tests that passed, failed and were ignored, over all commands.
+    pub fn totals(&self) -> [u64; 3] {
+        let sum = |count: fn(&Command) -> u64| self.commands.iter().map(count).sum();
+        [
+            sum(|command| command.passed),
+            sum(|command| command.failed),
+            sum(|command| command.ignored),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Transcript, Vec<String>) {
+        let mut transcript = Transcript::default();
+        let shown = text.lines().filter_map(|line| transcript.line(line)).collect();
+        (transcript, shown)
+    }
+
+    const RUN: &str = "\
+VMUSERSPACE 1.52
+VMCOMMAND tables
+running 3 tests
+test first - should panic ...
+thread 'first' (16) panicked at tests/tables.rs:9:9:
+as it should
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+ok
+test second ... VERIFIED program=nodewall insns=7512
+ok
+test third ...
+thread 'third' (17) panicked at tests/tables.rs:3:5:
+assertion `left == right` failed
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+FAILED
+
+failures:
+
+failures:
+    third
+
+test result: FAILED. 2 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.01s
+
+VMEXIT 101
+VMCOMMAND live
+VERIFIED insns=7600 program=nodewall stack=96
+test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 3.20s
+VMEXIT 0
+VMRESULT=101";
+
+    #[test]
+    fn a_run_is_counted_by_command() {
+        let (transcript, shown) = read(RUN);
+        assert_eq!(transcript.user_space, Some(1.52));
+        assert_eq!(transcript.totals(), [7, 1, 4]);
+        assert_eq!(transcript.commands[0].failures, ["third"]);
+        assert_eq!(
+            transcript.commands.iter().map(|command| command.exit).collect::<Vec<_>>(),
+            [Some(101), Some(0)]
+        );
+        assert_eq!(transcript.verified, BTreeMap::from([("nodewall".to_owned(), 7600)]));
+        assert_eq!(transcript.result, Some(101));
+        assert!(transcript.running().is_none());
+        let starts = [
+            "tables: thread 'third' (17) panicked at tests/tables.rs:3:5:",
+            "tables: assertion `left == right` failed",
+            "tables: FAILED third",
+            "tables: test result: FAILED. 2 passed;",
+            "live: test result: ok. 5 passed;",
+        ];
+        assert_eq!(shown.len(), starts.len(), "{shown:#?}");
+        for (line, start) in shown.iter().zip(starts) {
+            assert!(line.starts_with(start), "{shown:#?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_gives_up_says_why_once() {
+        let (transcript, _) = read(
+            "VMCOMMAND live\n[    2.0] BUG: unable to handle page fault\n[    2.0] Oops: 0002\n[    2.1] Kernel panic - not syncing: Fatal exception\n[    2.2] ---[ end Kernel panic - not syncing: Fatal exception ]---",
+        );
+        assert_eq!(transcript.panic.as_deref(), Some("Fatal exception"));
+        assert_eq!(transcript.oops.as_deref(), Some("unable to handle page fault"));
+        assert_eq!(transcript.running().map(|command| command.name.as_str()), Some("live"));
+        assert_eq!(transcript.result, None);
+    }
+
+    #[test]
+    fn a_result_counts_only_as_a_line() {
+        let (transcript, _) = read("VMCOMMAND sh\nhe said VMRESULT=0\nVMRESULT=0 not really");
+        assert_eq!(transcript.result, None);
+    }
+}
