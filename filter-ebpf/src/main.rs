@@ -12,6 +12,7 @@ mod socket;
 mod state;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_log_ebpf::debug;
 use filter_common::{Packet as _, Verdict, judge_parsed, judge_unread, read};
 
 use crate::{packet::XdpPacket, state::XdpState};
@@ -39,7 +40,12 @@ pub fn nodewall(context: XdpContext) -> u32 {
     state.count(&outcome, packet.length());
     match outcome.verdict() {
         Verdict::Pass => xdp_action::XDP_PASS,
-        Verdict::Drop => xdp_action::XDP_DROP,
+        Verdict::Drop => {
+            // For bringing it up. The level is settled at load: where it is
+            // off, which is the default, the verifier cuts this out.
+            debug!(&context, "drop: interface {}, reason {}", state.number(), outcome.reason as u8);
+            xdp_action::XDP_DROP
+        }
     }
 }
 

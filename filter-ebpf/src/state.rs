@@ -41,6 +41,22 @@ impl XdpState {
         Some(Self { context: context.as_ptr().cast(), interface, slot, generation })
     }
 
+    /// The place that look-ups of the policy go to.
+    #[inline(always)]
+    fn slot(&self) -> u32 {
+        // What the test of the switch must catch: a packet that asks anew.
+        #[cfg(feature = "reread")]
+        return live_slot().unwrap_or(self.slot);
+        #[cfg(not(feature = "reread"))]
+        self.slot
+    }
+
+    /// The number of the interface that the packet came in on.
+    #[inline(always)]
+    pub fn number(&self) -> u32 {
+        self.interface.number as u32 % INTERFACES
+    }
+
     /// Whether the interface's frames begin with the IP header.
     #[inline(always)]
     pub fn raw_ip(&self) -> bool {
@@ -103,7 +119,7 @@ impl State for XdpState {
 
     #[inline(always)]
     fn interface(&self) -> u32 {
-        self.interface.number as u32 % INTERFACES
+        self.number()
     }
 
     #[inline(always)]
@@ -114,19 +130,19 @@ impl State for XdpState {
 
     #[inline(always)]
     fn list_word(&self, index: u32) -> u64 {
-        maps::LISTS.get_value(self.slot, &index).copied().unwrap_or(0)
+        maps::LISTS.get_value(self.slot(), &index).copied().unwrap_or(0)
     }
 
     #[inline(always)]
     fn list_leaf(&self, block: u32) -> Option<&Leaf> {
         // SAFETY: inner maps are never changed once a packet can see them.
-        unsafe { maps::LIST_LEAVES.get(self.slot)?.get(&block) }
+        unsafe { maps::LIST_LEAVES.get(self.slot())?.get(&block) }
     }
 
     #[inline(always)]
     fn list_prefix(&self, source: &Address) -> u32 {
         let found =
-            maps::LIST_PREFIXES.get(self.slot).and_then(|trie| trie.get(&Key::new(128, *source)));
+            maps::LIST_PREFIXES.get(self.slot()).and_then(|trie| trie.get(&Key::new(128, *source)));
         found.copied().unwrap_or(lists::NONE)
     }
 
@@ -153,24 +169,24 @@ impl State for XdpState {
 
     #[inline(always)]
     fn port_word(&self, group: u32, index: u32) -> u64 {
-        let table = self.slot * INTERFACES + group;
+        let table = self.slot() * INTERFACES + group;
         maps::PORTS.get_value(table, &index).copied().unwrap_or(0)
     }
 
     #[inline(always)]
     fn view(&self, view: u32) -> Option<&View> {
-        maps::VIEWS.get_value(self.slot, &view)
+        maps::VIEWS.get_value(self.slot(), &view)
     }
 
     #[inline(always)]
     fn prefix_rule(&self, view: u32, source: &Address) -> u32 {
         let key = Key::new(VIEW_BITS + 128, ViewPrefix { view, address: *source });
-        maps::PREFIXES.get(self.slot).and_then(|trie| trie.get(&key)).copied().unwrap_or(0)
+        maps::PREFIXES.get(self.slot()).and_then(|trie| trie.get(&key)).copied().unwrap_or(0)
     }
 
     #[inline(always)]
     fn rule(&self, rule: u32) -> Option<&Rule> {
-        maps::RULES.get_value(self.slot, &rule)
+        maps::RULES.get_value(self.slot(), &rule)
     }
 
     #[inline(always)]
