@@ -209,18 +209,6 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     let (was, will) = (prefixes, &new.prefixes);
     fields.value("prefixes.source_ipv4", &was.source_ipv4, &will.source_ipv4, ToString::to_string);
     fields.value("prefixes.source_ipv6", &was.source_ipv6, &will.source_ipv6, ToString::to_string);
-    fields.value(
-        "prefixes.network_ipv4",
-        &was.network_ipv4,
-        &will.network_ipv4,
-        ToString::to_string,
-    );
-    fields.value(
-        "prefixes.network_ipv6",
-        &was.network_ipv6,
-        &will.network_ipv6,
-        ToString::to_string,
-    );
     fields.value("tables.bans", &tables.bans, &new.tables.bans, ToString::to_string);
     fields.value("tables.sources", &tables.sources, &new.tables.sources, ToString::to_string);
 }

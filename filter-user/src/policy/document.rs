@@ -111,29 +111,15 @@ fn read_prefixes(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Prefixes {
     else {
         return default;
     };
-    let mut family = |source_key, network_key, source, network, most| {
-        let mut read = |key, default| match section.get(key) {
-            Some(entry) => entry.integer_in(1, most, report, "a prefix length, such as 24"),
-            None => Some(default),
-        };
-        let (source_length, network) = (read(source_key, source)?, read(network_key, network)?);
-        if network > source_length {
-            let kind = ErrorKind::NetworkLonger { network_key, network, source_key, source_length };
-            let key = if section.get(network_key).is_some() { network_key } else { source_key };
-            report.error(section.at_key(key), section.field.key(key), kind);
-            return None;
+    let mut read = |key, default, most| match section.get(key) {
+        Some(entry) => {
+            entry.integer_in(1, most, report, "a prefix length, such as 24").unwrap_or(default)
         }
-        Some((source_length, network))
+        None => default,
     };
-    let ipv4 = family("source_ipv4", "network_ipv4", default.source_ipv4, default.network_ipv4, 32);
-    let ipv6 =
-        family("source_ipv6", "network_ipv6", default.source_ipv6, default.network_ipv6, 128);
-    match (ipv4, ipv6) {
-        (Some((source_ipv4, network_ipv4)), Some((source_ipv6, network_ipv6))) => {
-            Prefixes { source_ipv4, source_ipv6, network_ipv4, network_ipv6 }
-        }
-        // Reported: no policy comes of it.
-        _ => default,
+    Prefixes {
+        source_ipv4: read("source_ipv4", default.source_ipv4, 32),
+        source_ipv6: read("source_ipv6", default.source_ipv6, 128),
     }
 }
 

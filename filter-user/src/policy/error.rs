@@ -176,21 +176,6 @@ pub enum ErrorKind {
         /// The largest allowed.
         most: u64,
     },
-    /// A network longer than the source that it should hold.
-    #[error(
-        "a network of /{network} is smaller than a source of /{source_length}; write a `{network_key}` of at most \
-         {source_length}, or a longer `{source_key}`"
-    )]
-    NetworkLonger {
-        /// The key of the network's length.
-        network_key: &'static str,
-        /// The network's length.
-        network: u8,
-        /// The key of the source's length.
-        source_key: &'static str,
-        /// The source's length.
-        source_length: u8,
-    },
     /// No name of an interface.
     #[error(
         "`{name}` cannot be the name of an interface; write one of at most 15 bytes without spaces, `/` or `:`, as \

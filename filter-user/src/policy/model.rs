@@ -265,22 +265,18 @@ pub struct Icmp {
     pub errors: Option<Rate>,
 }
 
-/// Prefix lengths. A network is never longer than a source.
+/// Prefix lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefixes {
     /// 1 to 32.
     pub source_ipv4: u8,
     /// 1 to 128.
     pub source_ipv6: u8,
-    /// 1 to `source_ipv4`.
-    pub network_ipv4: u8,
-    /// 1 to `source_ipv6`.
-    pub network_ipv6: u8,
 }
 
 impl Default for Prefixes {
     fn default() -> Self {
-        Self { source_ipv4: 32, source_ipv6: 64, network_ipv4: 24, network_ipv6: 48 }
+        Self { source_ipv4: 32, source_ipv6: 64 }
     }
 }
 

@@ -57,8 +57,8 @@ pub(super) const PROTOCOLS: Schema =
     Schema { place: "in `[protocols]`", keys: &["allow"], later: &[] };
 pub(super) const PREFIXES: Schema = Schema {
     place: "in `[prefixes]`",
-    keys: &["source_ipv4", "source_ipv6", "network_ipv4", "network_ipv6"],
-    later: &[],
+    keys: &["source_ipv4", "source_ipv6"],
+    later: &["network_ipv4", "network_ipv6"],
 };
 pub(super) const TABLES: Schema =
     Schema { place: "in `[tables]`", keys: &["bans", "sources"], later: &[] };

@@ -52,8 +52,8 @@ allow = ["esp", "gre"]
 [prefixes]
 source_ipv4 = 32
 source_ipv6 = 64
-network_ipv4 = 24
-network_ipv6 = 48
+!network_ipv4 = 24
+!network_ipv6 = 48
 
 ![log]
 !drops = { rate = "50/s" }
@@ -113,6 +113,8 @@ fn each_later_key_is_refused_where_it_stands() {
         ("connections     = 8", 0, "rule[1].per_source.connections"),
         ("[rule.per_network]", 6, "rule[1].per_network"),
         ("[rule.total]", 6, "rule[1].total"),
+        ("network_ipv4", 0, "prefixes.network_ipv4"),
+        ("network_ipv6", 0, "prefixes.network_ipv6"),
         ("[log]", 1, "log"),
         ("[metrics]", 1, "metrics"),
         ("[service]", 1, "service"),

@@ -30,15 +30,14 @@ fn an_empty_policy_closes_everything() {
 fn every_key_is_read() {
     let policy = good(
         "interfaces = [\"wg0\", \"eth0\"]\nmode = \"monitor\"\nattach = \"generic\"\n\
-         [prefixes]\nsource_ipv4 = 24\nsource_ipv6 = 56\nnetwork_ipv4 = 0x10\nnetwork_ipv6 = 56\n\
+         [prefixes]\nsource_ipv4 = 24\nsource_ipv6 = 0x38\n\
          [tables]\nbans = 5\nsources = 1_000\n[protocols]\nallow = [\"GRE\", 132, \"esp\", \"0\", 255]\n\
          [[rule]]\nname = \"A.b_c-9\"\nports = [\"UDP/5\", \"tcp/30300-30309\", \"tcp/22\"]\nfrom = [\"192.0.2.1\"]\n\
          interfaces = [\"wg0\"]\nmode = \"monitor\"\n",
     );
     assert_eq!(policy.interfaces, Some(vec!["eth0".to_owned(), "wg0".to_owned()]));
     assert_eq!((policy.mode, policy.attach), (Mode::Monitor, Attach::Generic));
-    let prefixes =
-        Prefixes { source_ipv4: 24, source_ipv6: 56, network_ipv4: 16, network_ipv6: 56 };
+    let prefixes = Prefixes { source_ipv4: 24, source_ipv6: 56 };
     assert_eq!(policy.prefixes, prefixes);
     assert_eq!(policy.tables, Tables { bans: 5, sources: 1_000 });
     assert_eq!(policy.protocols, [0, 47, 50, 132, 255]);
@@ -52,7 +51,7 @@ fn every_key_is_read() {
     assert_eq!(rule.ports, expected);
     assert_eq!(rule.from.prefixes(), nets(&["192.0.2.1/32"]));
     assert_eq!(rule.interfaces, Some(vec!["wg0".to_owned()]));
-    assert_eq!((rule.mode, rule.line), (Mode::Monitor, 14));
+    assert_eq!((rule.mode, rule.line), (Mode::Monitor, 12));
 }
 
 #[test]
@@ -61,10 +60,7 @@ fn defaults_are_those_of_the_contract() {
     let rules = policy.rules.clone();
     let rest = Policy { rules: Vec::new(), ..policy };
     assert_eq!(rest, Policy::default());
-    assert_eq!(
-        rest.prefixes,
-        Prefixes { source_ipv4: 32, source_ipv6: 64, network_ipv4: 24, network_ipv6: 48 }
-    );
+    assert_eq!(rest.prefixes, Prefixes { source_ipv4: 32, source_ipv6: 64 });
     assert_eq!(rest.tables, Tables { bans: 1_000_000, sources: 262_144 });
     assert_eq!(rules[0].from, Source::Anywhere);
     assert_eq!(rules[0].from.prefixes(), nets(&["0.0.0.0/0", "::/0"]));
