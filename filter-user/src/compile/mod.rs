@@ -176,7 +176,7 @@ pub fn compile(
             flags: if rule.mode == Mode::Monitor { rule::MONITOR } else { 0 },
             new_connections: limit(rule.per_source.new_connections),
             packets: limit(rule.per_source.packets),
-            bytes: limit(rule.per_source.bytes),
+            bytes: limit_of(rule.per_source.bytes, Limit::new),
         });
     }
     ports::compile(&policy.rules, interfaces, &mut tables)?;
@@ -212,9 +212,14 @@ fn generation(policy: &Policy) -> Generation {
     }
 }
 
-/// A rate that passed the policy's checks always has a limit.
+/// The limit of a rate of packets or connections.
 fn limit(rate: Option<Rate>) -> Limit {
-    rate.and_then(|rate| Limit::new(rate.amount, rate.period.seconds() * 1_000_000_000, rate.burst))
+    limit_of(rate, Limit::of_packets)
+}
+
+/// A rate that passed the policy's checks always has a limit.
+fn limit_of(rate: Option<Rate>, make: fn(u64, u64, u64) -> Option<Limit>) -> Limit {
+    rate.and_then(|rate| make(rate.amount, rate.period.seconds() * 1_000_000_000, rate.burst))
         .unwrap_or_default()
 }
 
@@ -241,8 +246,13 @@ mod tests {
     fn every_rate_the_policy_accepts_has_a_limit() {
         for period in [Period::Second, Period::Minute, Period::Hour] {
             for amount in [1, 7, 1000, 50_000_000, 10_000_000_000, u64::MAX] {
-                let rate = Rate { amount, period, burst: amount.min(8_000) };
-                assert!(limit(Some(rate)).is_set(), "{rate}");
+                // The largest burst that the policy's reader accepts, and a small one.
+                let year = 31_536_000 / period.seconds();
+                for burst in [amount.min(8_000), amount.saturating_mul(year)] {
+                    let rate = Rate { amount, period, burst };
+                    assert!(limit(Some(rate)).is_set(), "{rate}");
+                    assert!(limit_of(Some(rate), Limit::new).is_set(), "{rate}");
+                }
             }
         }
     }

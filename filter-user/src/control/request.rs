@@ -88,3 +88,49 @@ pub struct PolicyText {
     /// The whole of it.
     pub text: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(line: &str) -> Request {
+        let request: Request = match serde_json::from_str(line) {
+            Ok(request) => request,
+            Err(error) => panic!("{line}: {error}"),
+        };
+        let again = serde_json::to_string(&request).unwrap_or_default();
+        assert_eq!(
+            serde_json::from_str::<Request>(&again).ok().as_ref(),
+            Some(&request),
+            "{again}"
+        );
+        request
+    }
+
+    #[test]
+    fn requests_read_as_the_protocol_page_writes_them() {
+        assert_eq!(round(r#"{"v":1,"command":"status"}"#).command, Command::Status);
+        assert_eq!(round(r#"{"v":1,"command":"rules"}"#).command, Command::Rules);
+        assert_eq!(round(r#"{"v":1,"command":"detach"}"#).command, Command::Detach);
+        let reload = Command::Apply { policy: None, force: false };
+        assert_eq!(round(r#"{"v":1,"command":"apply","policy":null}"#).command, reload);
+        let policy = PolicyText { file: "/p.toml".into(), text: "mode = \"monitor\"\n".to_owned() };
+        let line =
+            r#"{"v":1,"command":"diff","policy":{"file":"/p.toml","text":"mode = \"monitor\"\n"}}"#;
+        assert_eq!(round(line).command, Command::Diff { policy: Some(policy) });
+        let all = Command::Bans { after: None, limit: None };
+        assert_eq!(round(r#"{"v":1,"command":"bans"}"#).command, all);
+    }
+
+    #[test]
+    fn what_a_ban_does_not_say_is_left_out_and_more_is_passed_over() {
+        let request = round(
+            r#"{"v":1,"command":"ban","prefixes":["192.0.2.1/32","2001:db8::/32"],"colour":"red"}"#,
+        );
+        let Command::Ban { prefixes, for_ms, reason, force, only_check } = request.command else {
+            panic!("not a ban");
+        };
+        assert_eq!(prefixes.len(), 2);
+        assert_eq!((for_ms, reason, force, only_check), (None, None, false, false));
+    }
+}

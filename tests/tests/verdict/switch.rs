@@ -67,9 +67,12 @@ fn frames() -> [(Vec<u8>, Expected, Expected); 5] {
 /// Frames of each kind at one go.
 const AT_ONCE: u32 = 2000;
 const PACKETS: u64 = 1_000_000;
-const SWITCHES: u64 = 300;
+const SWITCHES: u64 = 200;
 /// A hundred switches a second.
 const PAUSE: Duration = Duration::from_millis(10);
+/// As fast as it goes, to hit as many packets in their middle as there may be.
+const RUSH: Duration = Duration::from_micros(200);
+const RUSHED: u64 = 8000;
 
 /// Switches to and fro while packets are judged. Gives what was counted, and
 /// how many frames of each kind were sent.
@@ -176,7 +179,7 @@ fn the_mutant_is_caught() {
         return;
     }
     with_object(&object, |kernel| {
-        let (counts, sent) = switch_under_load(kernel, Duration::from_micros(200), 20_000);
+        let (counts, sent) = switch_under_load(kernel, RUSH, RUSHED);
         let (mixed, seen) = mixed(kernel, &counts, sent);
         println!("the mutant judged {mixed} packets by half of each policy, {seen:?} by one");
         kernel.check(mixed > 0, format!("no packet of {sent} was judged by half of each policy"));

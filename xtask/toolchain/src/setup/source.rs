@@ -21,7 +21,7 @@ const PACKAGE: &str = "rust-src";
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 
 /// How many characters of rustup's reason are shown.
-const SUMMARY: usize = 160;
+const SUMMARY: usize = 100;
 
 /// The `library` directory of the source: where the compiler has it, or as rustup or else Debian gives it. Debian's copy
 /// goes into `work`.
