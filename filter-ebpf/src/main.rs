@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod inner;
 mod maps;
 mod packet;
 mod scratch;

@@ -7,6 +7,7 @@
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray},
     macros::btf_map,
+    maps::lpm_trie::Key,
 };
 use filter_common::{
     Address,
@@ -16,12 +17,10 @@ use filter_common::{
     },
 };
 
-use crate::scratch::Scratch;
+use crate::{inner, scratch::Scratch};
 
 /// `BPF_F_NO_PREALLOC`: entries take memory when they come to be.
 const NO_PREALLOC: usize = 1;
-/// `BPF_F_INNER_MAP`: inner arrays may differ in length (kernel 5.10).
-const INNER: usize = 1 << 12;
 
 /// Generations, each with room for the port tables of all interface groups.
 const PORT_TABLES: usize = (GENERATIONS * INTERFACES) as usize;
@@ -33,23 +32,29 @@ pub static LIVE: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static POLICY: Array<Generation, GENERATION_SLOTS> = Array::new();
 #[btf_map]
-pub static PORTS: ArrayOfMaps<Array<u64, { ports::WORDS as usize }>, PORT_TABLES> =
+pub static PORTS: ArrayOfMaps<inner::FixedArray<8, { ports::WORDS as usize }>, PORT_TABLES> =
     ArrayOfMaps::new();
 #[btf_map]
-pub static VIEWS: ArrayOfMaps<Array<View, 1, INNER>, GENERATION_SLOTS> = ArrayOfMaps::new();
-#[btf_map]
-pub static PREFIXES: ArrayOfMaps<LpmTrie<ViewPrefix, u32, 1>, GENERATION_SLOTS> =
+pub static VIEWS: ArrayOfMaps<inner::Array<{ size_of::<View>() }>, GENERATION_SLOTS> =
     ArrayOfMaps::new();
 #[btf_map]
-pub static RULES: ArrayOfMaps<Array<Rule, 1, INNER>, GENERATION_SLOTS> = ArrayOfMaps::new();
+pub static PREFIXES: ArrayOfMaps<
+    inner::LpmTrie<{ size_of::<Key<ViewPrefix>>() }, 4>,
+    GENERATION_SLOTS,
+> = ArrayOfMaps::new();
 #[btf_map]
-pub static LISTS: ArrayOfMaps<Array<u64, 1, INNER>, GENERATION_SLOTS> = ArrayOfMaps::new();
-#[btf_map]
-pub static LIST_LEAVES: ArrayOfMaps<HashMap<u32, Leaf, 1, NO_PREALLOC>, GENERATION_SLOTS> =
+pub static RULES: ArrayOfMaps<inner::Array<{ size_of::<Rule>() }>, GENERATION_SLOTS> =
     ArrayOfMaps::new();
 #[btf_map]
-pub static LIST_PREFIXES: ArrayOfMaps<LpmTrie<Address, u32, 1>, GENERATION_SLOTS> =
+pub static LISTS: ArrayOfMaps<inner::Array<8>, GENERATION_SLOTS> = ArrayOfMaps::new();
+#[btf_map]
+pub static LIST_LEAVES: ArrayOfMaps<inner::HashMap<4, { size_of::<Leaf>() }>, GENERATION_SLOTS> =
     ArrayOfMaps::new();
+#[btf_map]
+pub static LIST_PREFIXES: ArrayOfMaps<
+    inner::LpmTrie<{ size_of::<Key<Address>>() }, 4>,
+    GENERATION_SLOTS,
+> = ArrayOfMaps::new();
 
 /// Which interfaces are guarded, by the hash of their kernel index.
 #[btf_map]
@@ -78,6 +83,6 @@ pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 pub static TOTALS: PerCpuArray<Counter, { counters::TOTALS as usize }> = PerCpuArray::new();
 #[btf_map]
 pub static RULE_COUNTERS: ArrayOfMaps<
-    PerCpuArray<Counter, { counters::CHUNK as usize }>,
+    inner::PerCpuArray<{ size_of::<Counter>() }, { counters::CHUNK as usize }>,
     { counters::CHUNKS as usize },
 > = ArrayOfMaps::new();

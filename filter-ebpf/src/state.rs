@@ -1,6 +1,6 @@
 //! The tables that a verdict reads, as BPF maps.
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -93,7 +93,8 @@ fn count_rule(rule: u32, place: Option<u32>, bytes: u32) {
     let Some(place) = place else { return };
     let chunk = rule / counters::RULES_PER_CHUNK;
     let index = rule % counters::RULES_PER_CHUNK * counters::PER_RULE + place;
-    add(maps::RULE_COUNTERS.get_value_ptr_mut(chunk, &index), bytes);
+    let counter = maps::RULE_COUNTERS.get(chunk).and_then(|counters| counters.find(&index));
+    add(counter.map(NonNull::as_ptr), bytes);
 }
 
 #[inline(always)]
@@ -130,13 +131,12 @@ impl State for XdpState {
 
     #[inline(always)]
     fn list_word(&self, index: u32) -> u64 {
-        maps::LISTS.get_value(self.slot(), &index).copied().unwrap_or(0)
+        maps::LISTS.get(self.slot()).and_then(|words| words.get(&index)).copied().unwrap_or(0)
     }
 
     #[inline(always)]
     fn list_leaf(&self, block: u32) -> Option<&Leaf> {
-        // SAFETY: inner maps are never changed once a packet can see them.
-        unsafe { maps::LIST_LEAVES.get(self.slot())?.get(&block) }
+        maps::LIST_LEAVES.get(self.slot())?.get(&block)
     }
 
     #[inline(always)]
@@ -170,12 +170,12 @@ impl State for XdpState {
     #[inline(always)]
     fn port_word(&self, group: u32, index: u32) -> u64 {
         let table = self.slot() * INTERFACES + group;
-        maps::PORTS.get_value(table, &index).copied().unwrap_or(0)
+        maps::PORTS.get(table).and_then(|words| words.get(&index)).copied().unwrap_or(0)
     }
 
     #[inline(always)]
     fn view(&self, view: u32) -> Option<&View> {
-        maps::VIEWS.get_value(self.slot(), &view)
+        maps::VIEWS.get(self.slot())?.get(&view)
     }
 
     #[inline(always)]
@@ -186,7 +186,7 @@ impl State for XdpState {
 
     #[inline(always)]
     fn rule(&self, rule: u32) -> Option<&Rule> {
-        maps::RULES.get_value(self.slot(), &rule)
+        maps::RULES.get(self.slot())?.get(&rule)
     }
 
     #[inline(always)]

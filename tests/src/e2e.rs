@@ -1,4 +1,4 @@
-//! The real `nodewall` in a sandbox with real sockets: what the `e2e_*` tests
+//! The real `nodewall` in a sandbox with real sockets: what the `e2e` tests
 //! share.
 //!
 //! `NODEWALL_BIN` names the binary; without it, it is the one that `cargo build
@@ -76,6 +76,17 @@ pub fn ready() -> bool {
     let sentences: Vec<String> = missing.iter().map(ToString::to_string).collect();
     assert!(missing.is_empty(), "root cannot make a sandbox here: {}", sentences.join(" "));
     true
+}
+
+/// [`ready`], for tests of what is the same on every kernel: they do not run in
+/// virtual machines, whose time is dear.
+#[must_use]
+pub fn ready_outside_of_vms() -> bool {
+    if in_vm() {
+        println!("skipped: the kernel has no part in this");
+        return false;
+    }
+    ready()
 }
 
 /// Waits until something is so, at most [`soon`].

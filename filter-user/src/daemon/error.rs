@@ -87,7 +87,7 @@ pub enum DaemonError {
     #[error("{} is there already and is no socket: move it away, or name another path with `--socket`", .0.display())]
     NoSocket(PathBuf),
     /// The socket or its lock could not be made.
-    #[error("{} could not be {action} ({reason}): see that its directory exists and that this user may write there, or name another path with `--socket`", .path.display())]
+    #[error("{} could not be {action} ({reason}): start nodewall as root, see that the directory exists, or name another path with `--socket`", .path.display())]
     Socket {
         /// The file.
         path: PathBuf,

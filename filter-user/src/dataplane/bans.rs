@@ -102,25 +102,16 @@ impl Bans {
     /// When the table is full, or the kernel refuses the entry.
     pub fn add(&mut self, net: IpNet, ban: Ban) -> Result<(), MapFault> {
         let net = net.trunc();
-        let (address, length) = prefix_bits(&net);
-        let until = match ban.until {
-            Some(until) => u64::try_from(until.boot.as_nanos()).unwrap_or(bans::FOREVER),
-            None => bans::FOREVER,
-        };
         if is_single(&net) {
-            self.addresses.insert(address, until, 0).map_err(|error| {
-                match MapFault::is_full(&error) {
+            let (address, _) = prefix_bits(&net);
+            self.addresses.insert(address, end(&ban), 0).map_err(
+                |error| match MapFault::is_full(&error) {
                     true => MapFault::Full { table: "bans", capacity: self.capacity },
                     false => MapFault::of("BANS", "write")(error),
-                }
-            })?;
+                },
+            )?;
         } else {
-            self.prefixes.insert(&Key::new(length, address), until, 0).map_err(|error| {
-                match MapFault::is_full(&error) {
-                    true => MapFault::Full { table: "ban_prefixes", capacity: PREFIXES },
-                    false => MapFault::of("BAN_PREFIXES", "write")(error),
-                }
-            })?;
+            self.write_prefix(&net, end(&ban))?;
         }
         // From the inside out: a packet looks at the entry last.
         self.mark(&net)?;
@@ -129,6 +120,7 @@ impl Bans {
         if self.list.insert(net, ban).is_none() && !is_single(&net) {
             self.wide += 1;
         }
+        self.write_inside(&net)?;
         self.write_present()
     }
 
@@ -151,6 +143,7 @@ impl Bans {
             self.wide -= 1;
         }
         self.list.remove(&net);
+        self.write_inside(&net)?;
         self.write_present()?;
         self.unmark(&net)?;
         Ok(true)
@@ -175,6 +168,38 @@ impl Bans {
         }
         self.soonest = self.list.values().filter_map(|ban| Some(ban.until?.boot)).min();
         Ok(ended.len())
+    }
+
+    /// Writes a prefix's entry. The kernel finds the longest prefix alone: so
+    /// that a ban which has run out hides no wider one, its entry ends with
+    /// the last of all bans that hold the prefix. `own`: the end of its own.
+    fn write_prefix(&mut self, net: &IpNet, own: u64) -> Result<(), MapFault> {
+        let wider = (0..net.prefix_len()).filter_map(|length| {
+            let wider = IpNet::new(net.network(), length).ok()?.trunc();
+            self.list.get(&wider).map(end)
+        });
+        let until = wider.fold(own, u64::max);
+        let (address, length) = prefix_bits(net);
+        self.prefixes.insert(&Key::new(length, address), until, 0).map_err(|error| {
+            match MapFault::is_full(&error) {
+                true => MapFault::Full { table: "ban_prefixes", capacity: PREFIXES },
+                false => MapFault::of("BAN_PREFIXES", "write")(error),
+            }
+        })
+    }
+
+    /// Writes the entries anew whose prefixes lie inside `net`.
+    fn write_inside(&mut self, net: &IpNet) -> Result<(), MapFault> {
+        if is_single(net) {
+            return Ok(());
+        }
+        let inside = self.list.range((Bound::Excluded(*net), Bound::Unbounded));
+        let inside: Vec<(IpNet, u64)> = inside
+            .take_while(|(other, _)| net.contains(*other))
+            .filter(|(other, _)| !is_single(other))
+            .map(|(other, ban)| (*other, end(ban)))
+            .collect();
+        inside.iter().try_for_each(|(other, own)| self.write_prefix(other, *own))
     }
 
     fn write_present(&mut self) -> Result<(), MapFault> {
@@ -242,6 +267,12 @@ impl Bans {
         };
         Ok(())
     }
+}
+
+/// When a ban ends, on the kernel's clock.
+fn end(ban: &Ban) -> u64 {
+    let until = ban.until.map(|until| u64::try_from(until.boot.as_nanos()).ok());
+    until.flatten().unwrap_or(bans::FOREVER)
 }
 
 fn is_single(net: &IpNet) -> bool {

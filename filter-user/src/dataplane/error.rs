@@ -71,7 +71,7 @@ pub enum LoadError {
 #[derive(Debug, Error)]
 pub enum MapFault {
     /// The kernel refused.
-    #[error("the kernel refuses to {action} the map {map}: {source}")]
+    #[error("the kernel refuses to {action} the map {map}: {}", root_cause(.source))]
     Refused {
         /// What was tried.
         action: &'static str,
@@ -104,6 +104,15 @@ fn remedy(table: &str) -> &'static str {
         "bans" => "take bans back, or raise `[tables] bans` and restart the daemon",
         _ => "take bans of prefixes back, or ban fewer and wider ones",
     }
+}
+
+/// What the system call itself said.
+fn root_cause(error: &MapError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 impl MapFault {

@@ -258,7 +258,8 @@ fn who_shares_a_bucket() {
             &udp("192.0.2.4", 23, 100),
             Expected::rule("other"),
         );
-        kernel.policy(&(rule("wide", "udp/22") + "[prefixes]\nsource_ipv4 = 25\nnetwork_ipv4 = 24\nsource_ipv6 = 57\nnetwork_ipv6 = 48\n"));
+        kernel
+            .policy(&(rule("wide", "udp/22") + "[prefixes]\nsource_ipv4 = 25\nsource_ipv6 = 57\n"));
         try_pairs(
             kernel,
             "wide",

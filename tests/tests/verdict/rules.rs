@@ -22,6 +22,9 @@ fn udp(source: &str, port: u16) -> Vec<u8> {
     }
 }
 
+/// A rule, its TCP ports, others near them, its UDP ports, others near them.
+type Ports = (Expected, &'static [u16], &'static [u16], &'static [u16], &'static [u16]);
+
 #[test]
 fn ports() {
     with_kernel(|kernel| {
@@ -31,8 +34,7 @@ fn ports() {
         let (ssh, p2p, edge) =
             (Expected::rule("ssh"), Expected::rule("p2p"), Expected::rule("edge"));
         for source in [PEER, PEER6] {
-            let cases: [(Expected, &[u16], &[u16], &[u16], &[u16]); 3] = [
-                // TCP ports, those closed for TCP, UDP ports, those closed for UDP.
+            let cases: [Ports; 3] = [
                 (ssh, &[22], &[21, 23, 20, 0], &[], &[21, 22, 23]),
                 (
                     p2p,

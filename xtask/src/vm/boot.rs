@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::console::Transcript;
+use super::lines::Lines;
 
 /// How long a guest that has said its result may take to power off.
 const POWER_OFF: Duration = Duration::from_secs(10);
-
-/// How many of the console's last lines a failure shows.
-const TAIL: usize = 15;
 
 /// The machine that is emulated.
 #[derive(Debug, Clone)]
@@ -27,7 +25,7 @@ pub struct Machine {
     pub processors: u32,
     /// Its memory, in MB.
     pub memory: u32,
-    /// Until when a guest must have powered off.
+    /// How long the start of a guest may take, and then each of its commands.
     pub limit: Duration,
 }
 
@@ -139,20 +137,24 @@ impl Machine {
                 Ok(bytes) => {
                     file.write_all(&bytes)
                         .with_context(|| format!("cannot write {}", log.display()))?;
-                    lines.partial.extend_from_slice(&bytes);
+                    lines.push(&bytes);
                     while let Some(line) = lines.next() {
-                        let had_result = transcript.result.is_some();
+                        let step = transcript.step();
                         if let Some(shown) = transcript.line(&line) {
                             show(shown);
                         }
                         // What follows is a stack; what came before says more.
-                        lines.frozen |= transcript.panic.is_some();
+                        if transcript.panic.is_some() {
+                            lines.freeze();
+                        }
                         let ended = transcript.commands.last().and_then(|command| command.exit);
                         if ended.is_some_and(|code| code != 0) && at_failure.is_none() {
-                            at_failure = Some(lines.last.clone().into());
+                            at_failure = Some(lines.last());
                         }
-                        if transcript.result.is_some() && !had_result {
-                            deadline = deadline.min(Instant::now() + POWER_OFF);
+                        if transcript.step() != step {
+                            let is_done = transcript.result.is_some();
+                            deadline =
+                                Instant::now() + if is_done { POWER_OFF } else { self.limit };
                         }
                     }
                 }
@@ -259,56 +261,6 @@ impl Drop for Running {
     }
 }
 
-/// Splits what comes from the console into lines and keeps the last ones.
-#[derive(Default)]
-struct Lines {
-    partial: Vec<u8>,
-    frozen: bool,
-    last: std::collections::VecDeque<String>,
-}
-
-impl Lines {
-    /// Takes the next line out of what has come, if it is whole.
-    fn next(&mut self) -> Option<String> {
-        let end = self.partial.iter().position(|&byte| byte == b'\n')?;
-        let line: Vec<u8> = self.partial.drain(..=end).collect();
-        Some(self.keep(&line))
-    }
-
-    fn keep(&mut self, line: &[u8]) -> String {
-        let line = without_escapes(&String::from_utf8_lossy(line)).trim_end().to_owned();
-        if !line.is_empty() && !self.frozen {
-            self.last.push_back(line.clone());
-            if self.last.len() > TAIL {
-                self.last.pop_front();
-            }
-        }
-        line
-    }
-
-    /// The last lines that are not empty, one that was not ended too.
-    fn tail(mut self) -> Vec<String> {
-        let partial = std::mem::take(&mut self.partial);
-        self.keep(&partial);
-        self.last.into()
-    }
-}
-
-/// Leaves out what moves cursors and clears terminals: the firmware does both.
-fn without_escapes(line: &str) -> String {
-    let mut text = String::new();
-    let mut characters = line.chars();
-    while let Some(character) = characters.next() {
-        if character != '\u{1b}' {
-            text.push(character);
-        } else if characters.next() == Some('[') {
-            // A control sequence ends with its first letter.
-            let _ = characters.find(char::is_ascii_alphabetic);
-        }
-    }
-    text
-}
-
 fn outcome(
     transcript: &Transcript,
     in_time: bool,
@@ -367,34 +319,4 @@ fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|dir| dir.join(program))
         .find(|path| path.is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_clears_a_terminal_is_left_out() {
-        let line = "\u{1b}c\u{1b}[?7l\u{1b}[2J\u{1b}[0mSeaBIOS (version 1)";
-        assert_eq!(without_escapes(line), "SeaBIOS (version 1)");
-    }
-
-    #[test]
-    fn lines_come_whole_and_the_last_are_kept() {
-        let mut lines = Lines::default();
-        let mut seen = 0;
-        for n in 0..2 * TAIL {
-            lines.partial.extend_from_slice(format!("line {n}\r\n\nha").as_bytes());
-            while lines.next().is_some() {
-                seen += 1;
-            }
-            assert_eq!(lines.next(), None);
-            lines.partial.clear();
-        }
-        assert_eq!(seen, 4 * TAIL);
-        lines.partial.extend_from_slice(b"not ended");
-        let tail = lines.tail();
-        assert_eq!(tail.len(), TAIL);
-        assert_eq!(tail[TAIL - 2..], [format!("line {}", 2 * TAIL - 1), "not ended".to_owned()]);
-    }
 }

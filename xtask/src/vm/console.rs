@@ -9,7 +9,7 @@ pub struct Transcript {
     pub user_space: Option<f64>,
     /// The commands that began, in order.
     pub commands: Vec<Command>,
-    /// What the guest found missing before it ran the payload.
+    /// What the guest found wrong, in its own words.
     pub problems: Vec<String>,
     /// The verified instructions of each program, as the tests printed them; the largest where there are several.
     pub verified: BTreeMap<String, u64>,
@@ -138,6 +138,13 @@ impl Transcript {
     /// The command that runs now.
     pub fn running(&self) -> Option<&Command> {
         self.commands.last().filter(|command| command.exit.is_none())
+    }
+
+    /// Grows as the guest gets on: when its first process is ready, with each command, at the end.
+    pub fn step(&self) -> usize {
+        usize::from(self.user_space.is_some())
+            + self.commands.len()
+            + usize::from(self.result.is_some())
     }
 
     /// Tests that passed, failed and were ignored, over all commands.

@@ -8,6 +8,7 @@ mod console;
 mod cpio;
 mod initrd;
 mod kernels;
+mod lines;
 mod modules;
 mod payload;
 mod project;
@@ -50,7 +51,7 @@ pub struct Args {
     /// Memory of each machine.
     #[arg(short, long, value_name = "MB", default_value_t = 512, value_parser = value_parser!(u32).range(128..))]
     memory: u32,
-    /// The time after which a machine counts as hung.
+    /// How long a machine may take to start, and then for each test executable, before it counts as hung.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = value_parser!(u64).range(1..))]
     timeout: u64,
     /// Ask for the newest build of each kernel, also where one is there already.

@@ -16,8 +16,16 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// What must fail on a kernel that is too old, with one sentence that speaks of the kernel.
 const REFUSED: [&str; 4] = ["/bin/nodewall", "run", "--config", "/etc/nodewall.toml"];
 
-/// The policy for it: valid, and for an interface that every guest has, so that nothing but the kernel is in the way.
-const POLICY: &str = "interfaces = [\"dummy0\"]\nmode = \"monitor\"\n";
+/// The policy for it: without a warning, and for an interface that every guest has, so that nothing but the kernel is in
+/// the way.
+const POLICY: &str = r#"
+interfaces = ["dummy0"]
+mode = "monitor"
+
+[[rule]]
+name = "ssh"
+ports = ["tcp/22"]
+"#;
 
 /// The programs that go into guests.
 pub struct Programs {

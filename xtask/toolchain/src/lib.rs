@@ -1,14 +1,14 @@
 //! The BPF toolchain of this project: a stable compiler, `core` built for the BPF target, and a linker that speaks the
 //! compiler's LLVM.
 //!
-//! Rust ships neither `core` for `bpfel-unknown-none` nor a linker for it. [`Toolchain::set_up`] makes both, in a
+//! Rust ships neither `core` for `bpfel-unknown-none` nor a linker for it. `Toolchain::set_up` makes both, in a
 //! directory of their own below the workspace root (`.toolchain/`, which outlives `cargo clean`), and leaves the
 //! compiler and the system alone; the one thing it may add to the compiler is the component `rust-src`. Everything is
 //! keyed by the compiler: a new compiler gets a new directory.
 //!
 //! [`Toolchain::locate`] finds what set-up made, in milliseconds and without the network, and
-//! [`Toolchain::build_object`] compiles a kernel-side crate with it. Build scripts use these two only, and leave out the
-//! feature `setup`.
+//! [`Toolchain::build_object`] compiles a kernel-side crate with it. These two are all that build scripts get; the rest
+//! is the feature `setup`.
 
 #![forbid(unsafe_code)]
 

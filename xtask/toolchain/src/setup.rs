@@ -46,8 +46,8 @@ pub enum SetUpError {
     Sysroot(Box<dyn std::error::Error + Send + Sync>),
     /// bpf-linker knows nothing of the compiler's LLVM.
     #[error(
-        "rustc {release} has LLVM {llvm}, and bpf-linker {linker} can be built for LLVM {known} only: use the compiler that \
-         README.md names",
+        "rustc {release} has LLVM {llvm}, and bpf-linker {linker} can be built for LLVM {known} only: use a compiler \
+         that has one of these",
         linker = crate::LINKER_VERSION,
         known = linker::known_llvms()
     )]

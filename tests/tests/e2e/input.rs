@@ -4,7 +4,8 @@
 use std::{os::unix::process::CommandExt as _, process::Stdio};
 
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, expect_code, fails_to_start, instance, open, ready, refused, rule_for,
+    Guarded, closed, ctl, expect_code, fails_to_start, instance, open, ready_outside_of_vms,
+    refused, rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, tcp_listen};
 
@@ -197,7 +198,7 @@ fn explains(bad: &Bad, file: &str, said: &str) {
 
 #[test]
 fn a_policy_with_an_error_changes_nothing() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let guarded = Guarded::new(&format!("{TOP}{}", rule_for("open", "tcp/8080", "")));
@@ -228,7 +229,7 @@ fn a_policy_with_an_error_changes_nothing() {
 
 #[test]
 fn a_daemon_does_not_start_with_a_bad_policy() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -244,7 +245,7 @@ fn a_daemon_does_not_start_with_a_bad_policy() {
 
 #[test]
 fn an_error_is_json_where_json_was_asked_for() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let guarded = Guarded::new(TOP);
@@ -266,7 +267,7 @@ fn an_error_is_json_where_json_was_asked_for() {
 
 #[test]
 fn a_set_file_that_may_not_be_read_is_named() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -291,7 +292,7 @@ fn a_set_file_that_may_not_be_read_is_named() {
 
 #[test]
 fn several_errors_are_told_at_once() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -308,7 +309,7 @@ fn several_errors_are_told_at_once() {
 
 #[test]
 fn what_is_only_doubtful_is_warned_of_and_done() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let guarded = Guarded::new(&format!("{TOP}{}", rule_for("open", "tcp/8080", "")));
@@ -348,7 +349,7 @@ fn what_is_only_doubtful_is_warned_of_and_done() {
 
 #[test]
 fn a_policy_for_an_interface_that_is_not_there_changes_nothing() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let guarded = Guarded::new(&format!("{TOP}{}", rule_for("open", "tcp/8080", "")));

@@ -2,7 +2,9 @@
 
 use std::{fs, path::PathBuf};
 
-use nodewall_tests::e2e::{Guarded, closed, eventually, open, ready, rule_for, source};
+use nodewall_tests::e2e::{
+    Guarded, closed, eventually, open, ready_outside_of_vms, rule_for, source,
+};
 use sandbox::{Sandbox, Server, tcp_listen};
 
 const FIRST: &str = "203.0.113.1";
@@ -68,7 +70,7 @@ impl Watched {
 
 #[test]
 fn a_set_file_is_read_again_however_it_changes() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let watched = Watched::new();
@@ -103,7 +105,7 @@ fn a_set_file_is_read_again_however_it_changes() {
 
 #[test]
 fn a_set_file_that_is_bad_or_gone_keeps_what_it_had() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let watched = Watched::new();
@@ -141,7 +143,7 @@ fn a_set_file_that_is_bad_or_gone_keeps_what_it_had() {
 
 #[test]
 fn a_set_that_comes_in_conflict_keeps_what_it_had() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let watched = Watched::new();
