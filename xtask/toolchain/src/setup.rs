@@ -41,9 +41,14 @@ pub enum SetUpError {
         /// Why Debian did not help.
         debian: AptError,
     },
-    /// The crate that builds `core` says so.
-    #[error("`core` for BPF did not build: {0:#}")]
-    Sysroot(Box<dyn std::error::Error + Send + Sync>),
+    /// The build of `core` failed.
+    #[error("`core` for BPF did not build: {reason}; all messages are in {log}", log = log.display())]
+    Sysroot {
+        /// The first error.
+        reason: String,
+        /// What cargo and the compiler said.
+        log: PathBuf,
+    },
     /// bpf-linker knows nothing of the compiler's LLVM.
     #[error(
         "rustc {release} has LLVM {llvm}, and bpf-linker {linker} can be built for LLVM {known} only: use a compiler \
@@ -172,14 +177,14 @@ impl Toolchain {
         } else {
             let source = source::find(compiler, &work, say)?;
             say("core for BPF: building it, about half a minute");
-            sysroot::build(compiler, &source, &work, &self.sysroot())?;
+            sysroot::build(self, &source, &work)?;
         }
         linker::install(self, &work, say)?;
         let stamp = work.join("stamp");
         fs::write(&stamp, "").map_err(failed("write", &stamp))?;
         fs::rename(&stamp, self.stamp()).map_err(failed("write", &self.stamp()))?;
         remove_dir(&work)?;
-        for log in [linker::LOG, trial::LOG] {
+        for log in [linker::LOG, sysroot::LOG, trial::LOG] {
             // It tells of nothing that anybody could want to mend.
             let _ = fs::remove_file(self.dir.join(log));
         }
