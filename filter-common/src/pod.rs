@@ -7,7 +7,8 @@ use crate::{
     Address,
     rate::Limit,
     tables::{
-        Counter, Generation, Leaf, Rule, SourceBuckets, SourceKey, View, ViewPrefix, interfaces,
+        Control, Counter, Generation, InterfaceBlock, Leaf, Rule, SourceBuckets, SourceKey, View,
+        ViewPrefix, interfaces,
     },
 };
 
@@ -21,6 +22,8 @@ macro_rules! pod {
 
 pod!(
     Address,
+    Control,
+    InterfaceBlock,
     Counter,
     Generation,
     Leaf,
@@ -42,6 +45,8 @@ const _: () = {
     assert!(size_of::<Rule>() == 8 + 3 * 24);
     assert!(size_of::<SourceBuckets>() == 24);
     assert!(size_of::<SourceKey>() == 20);
+    assert!(size_of::<Control>() == 16 + 64 * 32 + 4 * 200);
+    assert!(size_of::<InterfaceBlock>() == 64 * 16 + 16 * 8);
     assert!(size_of::<View>() == 16);
     assert!(size_of::<ViewPrefix>() == 20);
     assert!(size_of::<interfaces::Bucket>() == 32);

@@ -11,9 +11,9 @@ use crate::{Address, Outcome, Reason, rate::Limit};
 /// the controller has not named.
 pub const INTERFACES: u32 = 32;
 
-/// Generations of the policy there is room for: live, previous, and the one
-/// being made.
-pub const GENERATIONS: u32 = 3;
+/// Generations of the policy there is room for: live, previous and the one
+/// being made, and one more, because the verifier understands a mask.
+pub const GENERATIONS: u32 = 4;
 
 /// What the whole of a policy says: one immutable record a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -343,18 +343,80 @@ pub struct Counter {
     pub bytes: u64,
 }
 
+/// What one CPU keeps for one interface.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct InterfaceBlock {
+    /// By [`counters::of_interface`].
+    pub counters: [Counter; counters::PER_INTERFACE as usize],
+    /// The program's own, for the packet at hand.
+    pub scratch: [u64; SCRATCH_WORDS],
+}
+
+/// Words of [`InterfaceBlock::scratch`].
+pub const SCRATCH_WORDS: usize = 16;
+
+/// What every packet reads, in one place that the program has at hand without
+/// a look-up. The controller writes it whole; a word of it changes at a time.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Control {
+    /// The place of the generation in force: what a packet reads once.
+    pub live: u64,
+    /// Which kinds of ban exist: bits of [`bans`].
+    pub bans: u32,
+    /// Keeps the layout the same for both sides.
+    pub reserved: u32,
+    /// Which interfaces are guarded, by [`interfaces::bucket`].
+    pub guarded: [interfaces::Bucket; interfaces::BUCKETS as usize],
+    /// What each generation says, by its place.
+    pub policies: [Generation; GENERATIONS as usize],
+}
+
+impl Control {
+    /// No policy, no ban, no interface: everything is closed.
+    #[must_use]
+    pub const fn new() -> Self {
+        let limit = Limit { multiplier: 0, window: 0, shift: 0, reserved: 0 };
+        let entry = interfaces::Entry { index: 0, number: 0, flags: 0 };
+        let generation = Generation {
+            flags: 0,
+            reserved: 0,
+            groups: [0; INTERFACES as usize],
+            protocols: [0; 4],
+            source_mask_ipv4: [0; 4],
+            source_mask_ipv6: [0; 4],
+            echo: limit,
+            interface: [limit; 3],
+        };
+        let bucket = interfaces::Bucket { entries: [entry; interfaces::WAYS] };
+        Self {
+            live: 0,
+            bans: 0,
+            reserved: 0,
+            guarded: [bucket; interfaces::BUCKETS as usize],
+            policies: [generation; GENERATIONS as usize],
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Where outcomes are counted.
 pub mod counters {
-    use super::{INTERFACES, Outcome, Reason};
+    use super::{Outcome, Reason};
     use crate::Scope;
 
     /// Counters of one interface: by reason, then by the reason for which
     /// monitor mode let a packet through.
     pub const PER_INTERFACE: u32 = 64;
-    /// Counters of all interfaces, then [`CONTENDED`].
-    pub const TOTALS: u32 = INTERFACES * PER_INTERFACE + 1;
-    /// Packets refused because other CPUs won every swap, or for want of room.
-    pub const CONTENDED: u32 = INTERFACES * PER_INTERFACE;
+    /// The place, among an interface's, of packets refused because other
+    /// CPUs won every swap, or for want of room.
+    pub const CONTENDED: u32 = PER_INTERFACE - 1;
 
     /// Counters of one rule.
     pub const PER_RULE: u32 = 32;
@@ -367,15 +429,13 @@ pub mod counters {
 
     /// Added to a counter's place for what monitor mode let through.
     const MONITORED: u32 = 16;
-    const _: () = assert!(Reason::ALL.len() <= PER_INTERFACE as usize / 2);
+    const _: () = assert!(Reason::ALL.len() < PER_INTERFACE as usize / 2);
 
     /// The place of a reason among an interface's counters.
     #[inline(always)]
     #[must_use]
-    pub const fn total(interface: u32, reason: Reason, monitored: bool) -> u32 {
-        (interface % INTERFACES) * PER_INTERFACE
-            + if monitored { PER_INTERFACE / 2 } else { 0 }
-            + reason as u32
+    pub const fn of_interface(reason: Reason, monitored: bool) -> u32 {
+        reason as u32 + if monitored { PER_INTERFACE / 2 } else { 0 }
     }
 
     /// The place of a reason and scope among a rule's counters; `None` for a

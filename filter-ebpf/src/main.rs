@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod control;
 mod inner;
 mod maps;
 mod packet;
@@ -21,19 +22,16 @@ use crate::{packet::XdpPacket, state::XdpState};
 /// Judges one received frame and counts it.
 #[xdp(frags)]
 pub fn nodewall(context: XdpContext) -> u32 {
-    // Both look up fixed places in arrays: they always find.
-    let Some(place) = scratch::place() else {
-        return xdp_action::XDP_DROP;
-    };
     let Some(state) = XdpState::new(&context) else {
+        // It looks up a fixed place in an array, which is always found.
         return xdp_action::XDP_DROP;
     };
-    // SAFETY: the place lies in a map's value.
-    let packet = XdpPacket::new(&context, unsafe { &raw mut (*place).word });
+    // SAFETY: a value of the map.
+    let packet = XdpPacket::new(&context, unsafe { scratch::word(state.block()) });
     let outcome = match read::packet(&packet, state.raw_ip()) {
         Ok(parsed) => {
-            // SAFETY: the place is this CPU's own.
-            let parsed = unsafe { scratch::keep(place, parsed) };
+            // SAFETY: a value of the map.
+            let parsed = unsafe { scratch::keep(state.block(), parsed) };
             judge_parsed(&packet.again(&context), parsed, &state)
         }
         Err(reason) => judge_unread(reason, &state),

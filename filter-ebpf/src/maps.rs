@@ -12,12 +12,12 @@ use aya_ebpf::{
 use filter_common::{
     Address,
     tables::{
-        Counter, GENERATIONS, Generation, INTERFACES, Leaf, Rule, SourceBuckets, SourceKey, View,
-        ViewPrefix, bans, counters, interfaces, ports,
+        Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Rule, SourceBuckets, SourceKey,
+        View, ViewPrefix, bans, counters, ports,
     },
 };
 
-use crate::{inner, scratch::Scratch};
+use crate::inner;
 
 /// `BPF_F_NO_PREALLOC`: entries take memory when they come to be.
 const NO_PREALLOC: usize = 1;
@@ -26,11 +26,6 @@ const NO_PREALLOC: usize = 1;
 const PORT_TABLES: usize = (GENERATIONS * INTERFACES) as usize;
 const GENERATION_SLOTS: usize = GENERATIONS as usize;
 
-/// The place of the generation in force: what a packet reads once.
-#[btf_map]
-pub static LIVE: Array<u64, 1> = Array::new();
-#[btf_map]
-pub static POLICY: Array<Generation, GENERATION_SLOTS> = Array::new();
 #[btf_map]
 pub static PORTS: ArrayOfMaps<inner::FixedArray<8, { ports::WORDS as usize }>, PORT_TABLES> =
     ArrayOfMaps::new();
@@ -56,15 +51,9 @@ pub static LIST_PREFIXES: ArrayOfMaps<
     GENERATION_SLOTS,
 > = ArrayOfMaps::new();
 
-/// Which interfaces are guarded, by the hash of their kernel index.
-#[btf_map]
-pub static GUARDED: Array<interfaces::Bucket, { interfaces::BUCKETS as usize }> = Array::new();
 #[btf_map]
 pub static INTERFACE_RATES: Array<u64, { INTERFACES as usize * 4 }> = Array::new();
 
-/// Which kinds of ban exist: bits of `tables::bans`.
-#[btf_map]
-pub static BANS_PRESENT: Array<u32, 1> = Array::new();
 #[btf_map]
 pub static BAN_BITMAP: Array<u64, { bans::WORDS as usize }> = Array::new();
 #[btf_map]
@@ -75,12 +64,9 @@ pub static BAN_PREFIXES: LpmTrie<Address, u64, 100_000> = LpmTrie::new();
 #[btf_map]
 pub static SOURCES: LruHashMap<SourceKey, SourceBuckets, 262_144> = LruHashMap::new();
 
-/// What was read of the packet at hand, see `scratch`.
+/// Counters and scratch of each interface, by its number.
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
-
-#[btf_map]
-pub static TOTALS: PerCpuArray<Counter, { counters::TOTALS as usize }> = PerCpuArray::new();
+pub static BLOCKS: PerCpuArray<InterfaceBlock, { INTERFACES as usize }> = PerCpuArray::new();
 #[btf_map]
 pub static RULE_COUNTERS: ArrayOfMaps<
     inner::PerCpuArray<{ size_of::<Counter>() }, { counters::CHUNK as usize }>,

@@ -6,38 +6,44 @@
 //! a million instructions, measured. What went through a map's value is
 //! unknown to it, so all paths are one from there on.
 
-use core::arch::asm;
+use core::ptr;
 
-use filter_common::read::Parsed;
+use filter_common::{read::Parsed, tables::InterfaceBlock};
 
-use crate::maps;
-
-/// This CPU's own place; the packets of one CPU come one after the other.
+/// The scratch of an interface's block: this CPU's own, and the packets of one
+/// CPU come one after the other.
 #[repr(C)]
-pub struct Scratch {
-    /// One number, see `Packet::forget`.
-    pub word: u64,
+struct Scratch {
+    word: u64,
     parsed: Parsed,
 }
 
-/// The place of the CPU that runs the program.
+const _: () =
+    assert!(size_of::<Scratch>() <= size_of::<[u64; filter_common::tables::SCRATCH_WORDS]>());
+
+/// A word of this CPU's own, see `Packet::forget`.
+///
+/// # Safety
+///
+/// `block` points to a value of the map `BLOCKS`.
 #[inline(always)]
-pub fn place() -> Option<*mut Scratch> {
-    maps::SCRATCH.get_ptr_mut(0)
+pub unsafe fn word(block: *mut InterfaceBlock) -> *mut u64 {
+    // SAFETY: the caller's.
+    unsafe { &raw mut (*block).scratch }.cast()
 }
 
 /// Keeps what was read, and gives it back.
 ///
 /// # Safety
 ///
-/// `place` is what [`place`] gave.
+/// As [`word`].
 #[inline(always)]
-pub unsafe fn keep(place: *mut Scratch, parsed: Parsed) -> &'static Parsed {
-    // SAFETY: the place is this CPU's own. The empty assembly may have changed
-    // any memory, for all that the compiler knows: it reads anew.
+pub unsafe fn keep(block: *mut InterfaceBlock, parsed: Parsed) -> &'static Parsed {
+    // SAFETY: it fits, and the place is this CPU's own. Volatile, or the
+    // compiler would go on with the values that it has at hand.
     unsafe {
-        (*place).parsed = parsed;
-        asm!("", options(nostack, preserves_flags));
-        &(*place).parsed
+        let place = &raw mut (*word(block).cast::<Scratch>()).parsed;
+        ptr::write_volatile(place, parsed);
+        &*place
     }
 }

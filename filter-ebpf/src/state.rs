@@ -1,6 +1,6 @@
 //! The tables that a verdict reads, as BPF maps.
 
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -14,12 +14,12 @@ use filter_common::{
     rate::TICKS_PER_NS,
     read::{Flow, Tcp},
     tables::{
-        Counter, GENERATIONS, Generation, INTERFACES, Leaf, Rule, SourceBuckets, SourceKey,
+        Counter, Generation, INTERFACES, InterfaceBlock, Leaf, Rule, SourceBuckets, SourceKey,
         VIEW_BITS, View, ViewPrefix, bans, counters, interfaces, lists,
     },
 };
 
-use crate::{atomic::MapWord, maps, socket};
+use crate::{atomic::MapWord, control, maps, socket};
 
 /// The tables as one packet sees them.
 pub struct XdpState {
@@ -28,17 +28,34 @@ pub struct XdpState {
     /// The place of the generation in force.
     slot: u32,
     generation: &'static Generation,
+    /// This CPU's own block of the interface.
+    block: *mut InterfaceBlock,
 }
 
 impl XdpState {
     /// Settles, once, which generation judges the packet.
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Option<Self> {
-        let index = context.ingress_ifindex() as u32;
-        let interface = maps::GUARDED.get(interfaces::bucket(index))?.find(index);
-        let slot = live_slot()?;
-        let generation = maps::POLICY.get(slot)?;
-        Some(Self { context: context.as_ptr().cast(), interface, slot, generation })
+        let interface = control::guarded(context.ingress_ifindex() as u32);
+        let block = maps::BLOCKS.get_ptr_mut(interface.number as u32 % INTERFACES)?;
+        let slot = control::live();
+        let generation = control::generation(slot);
+        Some(Self { context: context.as_ptr().cast(), interface, slot, generation, block })
+    }
+
+    #[inline(always)]
+    fn add(&self, place: u32, bytes: u32) {
+        let place = (place & (counters::PER_INTERFACE - 1)) as usize;
+        // SAFETY: within the block, which lies in a map's value. Not by index:
+        // the compiler would leave a check in that ends in a panic.
+        let counter = unsafe { (&raw mut (*self.block).counters).cast::<Counter>().add(place) };
+        add(Some(counter), bytes);
+    }
+
+    /// This CPU's own block of the interface.
+    #[inline(always)]
+    pub fn block(&self) -> *mut InterfaceBlock {
+        self.block
     }
 
     /// The place that look-ups of the policy go to.
@@ -46,7 +63,7 @@ impl XdpState {
     fn slot(&self) -> u32 {
         // What the test of the switch must catch: a packet that asks anew.
         #[cfg(feature = "reread")]
-        return live_slot().unwrap_or(self.slot);
+        return control::live();
         #[cfg(not(feature = "reread"))]
         self.slot
     }
@@ -66,10 +83,9 @@ impl XdpState {
     /// Counts a packet: for its interface, and for its rule where one decided.
     #[inline(always)]
     pub fn count(&self, outcome: &Outcome, bytes: u32) {
-        let interface = self.interface();
-        add(maps::TOTALS.get_ptr_mut(counters::total(interface, outcome.reason, false)), bytes);
+        self.add(counters::of_interface(outcome.reason, false), bytes);
         if let Some(reason) = outcome.monitored {
-            add(maps::TOTALS.get_ptr_mut(counters::total(interface, reason, true)), bytes);
+            self.add(counters::of_interface(reason, true), bytes);
         }
         if let Some(rule) = outcome.rule {
             let (place, monitored) = counters::of_outcome(outcome);
@@ -77,15 +93,6 @@ impl XdpState {
             count_rule(rule, monitored, bytes);
         }
     }
-}
-
-/// The place of the generation in force.
-#[inline(always)]
-fn live_slot() -> Option<u32> {
-    let live = maps::LIVE.get_ptr(0)?;
-    // SAFETY: an aligned word in an array; it is read in one piece, once.
-    let slot = unsafe { ptr::read_volatile(live) } as u32;
-    Some(slot % GENERATIONS)
 }
 
 #[inline(always)]
@@ -148,7 +155,7 @@ impl State for XdpState {
 
     #[inline(always)]
     fn bans(&self) -> u32 {
-        maps::BANS_PRESENT.get(0).copied().unwrap_or(0)
+        control::bans()
     }
 
     #[inline(always)]
@@ -214,7 +221,7 @@ impl State for XdpState {
 
     #[inline(always)]
     fn contended(&self) {
-        add(maps::TOTALS.get_ptr_mut(counters::CONTENDED), 0);
+        self.add(counters::CONTENDED, 0);
     }
 }
 

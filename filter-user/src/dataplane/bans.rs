@@ -14,7 +14,7 @@ use aya::{
 use filter_common::{Address, tables::bans};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{BootTime, LoadError, MapFault, boot_time, load::take};
+use super::{BootTime, LoadError, MapFault, boot_time, control::Control, load::take};
 use crate::compile::{filter_places, prefix_bits};
 
 /// Prefixes wider than one address that can be banned at a time.
@@ -43,7 +43,9 @@ pub struct Bans {
     addresses: HashMap<MapData, Address, u64>,
     prefixes: LpmTrie<MapData, Address, u64>,
     bitmap: Array<MapData, u64>,
-    present: Array<MapData, u32>,
+    control: Control,
+    /// What it says of the bans.
+    present: u32,
     /// The words of the bitmap that are not 0.
     words: Mirror<u32, u64>,
     list: BTreeMap<IpNet, Ban>,
@@ -55,12 +57,17 @@ pub struct Bans {
 }
 
 impl Bans {
-    pub(super) fn take(ebpf: &mut Ebpf, capacity: u32) -> Result<Self, LoadError> {
+    pub(super) fn take(
+        ebpf: &mut Ebpf,
+        control: Control,
+        capacity: u32,
+    ) -> Result<Self, LoadError> {
         Ok(Self {
             addresses: take(ebpf, "BANS")?,
             prefixes: take(ebpf, "BAN_PREFIXES")?,
             bitmap: take(ebpf, "BAN_BITMAP")?,
-            present: take(ebpf, "BANS_PRESENT")?,
+            control,
+            present: 0,
             words: Mirror::new(),
             list: BTreeMap::new(),
             capacity,
@@ -205,7 +212,15 @@ impl Bans {
     fn write_present(&mut self) -> Result<(), MapFault> {
         let any = if self.list.is_empty() { 0 } else { bans::ANY };
         let prefixes = if self.wide == 0 { 0 } else { bans::PREFIXES };
-        self.present.set(0, any | prefixes, 0).map_err(MapFault::of("BANS_PRESENT", "write"))
+        let present = any | prefixes;
+        if present != self.present {
+            self.control.change(|control| {
+                control.bans = present;
+                Ok(())
+            })?;
+            self.present = present;
+        }
+        Ok(())
     }
 
     /// Sets the bits of the bitmap in which addresses of a prefix fall.

@@ -6,7 +6,7 @@ use aya::{
 };
 use filter_common::{
     Reason, Scope,
-    tables::{Counter, counters},
+    tables::{Counter, INTERFACES, InterfaceBlock, counters},
 };
 
 use super::{LoadError, MapFault, load::take};
@@ -36,33 +36,38 @@ pub struct RuleCounter {
 }
 
 /// Counters of the interfaces.
-pub(super) struct Totals(PerCpuArray<MapData, Counter>);
+pub(super) struct Totals(PerCpuArray<MapData, InterfaceBlock>);
 
 impl Totals {
+    const MAP: &str = "BLOCKS";
+
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
-        take(ebpf, "TOTALS").map(Self)
+        take(ebpf, Self::MAP).map(Self)
     }
 
     pub(super) fn of_interface(&self, number: u32) -> Result<Vec<InterfaceCounter>, MapFault> {
+        let blocks = self.0.get(&number, 0).map_err(MapFault::of(Self::MAP, "read"))?;
         let places = Reason::ALL
             .iter()
             .flat_map(|reason| [false, true].map(|monitored| (*reason, monitored)));
-        places
-            .map(|(reason, monitored)| {
-                let counter = self.at(counters::total(number, reason, monitored))?;
-                Ok(InterfaceCounter { reason, monitored, counter })
-            })
-            .filter(|result| result.as_ref().map_or(true, |found| found.counter.packets != 0))
-            .collect()
+        let all = places.map(|(reason, monitored)| {
+            let place = counters::of_interface(reason, monitored);
+            InterfaceCounter { reason, monitored, counter: at(&blocks, place) }
+        });
+        Ok(all.filter(|found| found.counter.packets != 0).collect())
     }
 
     pub(super) fn contended(&self) -> Result<u64, MapFault> {
-        Ok(self.at(counters::CONTENDED)?.packets)
+        (0..INTERFACES).try_fold(0, |packets, number| {
+            let blocks = self.0.get(&number, 0).map_err(MapFault::of(Self::MAP, "read"))?;
+            Ok(packets + at(&blocks, counters::CONTENDED).packets)
+        })
     }
+}
 
-    fn at(&self, place: u32) -> Result<Counter, MapFault> {
-        self.0.get(&place, 0).map(|values| sum(&values)).map_err(MapFault::of("TOTALS", "read"))
-    }
+/// One counter of an interface, over all CPUs.
+fn at(blocks: &PerCpuValues<InterfaceBlock>, place: u32) -> Counter {
+    sum(blocks.iter().map(|block| &block.counters[place as usize]))
 }
 
 /// Counters of the rules, in chunks that are made when a rule first needs one
@@ -106,7 +111,7 @@ impl RuleCounters {
         let mut found = Vec::new();
         for (reason, scope, monitored) in Self::places() {
             let Some(place) = counters::of_rule(reason, scope, monitored) else { continue };
-            let counter = sum(&chunk.get(&(base + place), 0).map_err(&fault)?);
+            let counter = sum(chunk.get(&(base + place), 0).map_err(&fault)?.iter());
             if counter.packets != 0 {
                 found.push(RuleCounter { reason, scope, monitored, counter });
             }
@@ -134,8 +139,8 @@ impl RuleCounters {
     }
 }
 
-fn sum(values: &PerCpuValues<Counter>) -> Counter {
-    values.iter().fold(Counter::default(), |sum, value| Counter {
+fn sum<'a>(values: impl Iterator<Item = &'a Counter>) -> Counter {
+    values.fold(Counter::default(), |sum, value| Counter {
         packets: sum.packets + value.packets,
         bytes: sum.bytes + value.bytes,
     })

@@ -9,10 +9,10 @@ use aya::{
 };
 use filter_common::{
     Address,
-    tables::{GENERATIONS, Generation, INTERFACES, Leaf, Rule, View, ViewPrefix, lists, ports},
+    tables::{GENERATIONS, INTERFACES, Leaf, Rule, View, ViewPrefix, lists, ports},
 };
 
-use super::{LoadError, MapFault, Staged, load::take};
+use super::{LoadError, MapFault, Staged, control::Control};
 use crate::compile::{Prefix, Tables};
 
 /// `BPF_F_NO_PREALLOC`.
@@ -22,8 +22,7 @@ const INNER: u32 = 1 << 12;
 
 /// The maps of maps, and which places of them are in use.
 pub(super) struct Generations {
-    live: Array<MapData, u64>,
-    policy: Array<MapData, Generation>,
+    control: Control,
     ports: Outer<Array<MapData, u64>>,
     views: Outer<Array<MapData, View>>,
     prefixes: Outer<LpmTrie<MapData, ViewPrefix, u32>>,
@@ -101,10 +100,9 @@ fn trie<K: aya::Pod>(
 }
 
 impl Generations {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+    pub(super) fn take(ebpf: &mut Ebpf, control: Control) -> Result<Self, LoadError> {
         Ok(Self {
-            live: take(ebpf, "LIVE")?,
-            policy: take(ebpf, "POLICY")?,
+            control,
             ports: Outer::take(ebpf, "PORTS")?,
             views: Outer::take(ebpf, "VIEWS")?,
             prefixes: Outer::take(ebpf, "PREFIXES")?,
@@ -124,7 +122,8 @@ impl Generations {
         let slot = (0..GENERATIONS)
             .find(|slot| Some(*slot) != self.current && Some(*slot) != self.previous)
             .unwrap_or(0);
-        let Self { policy, ports, views, prefixes, rules, lists, leaves, list_prefixes, .. } = self;
+        let Self { control, ports, views, prefixes, rules, lists, leaves, list_prefixes, .. } =
+            self;
         // Side by side, because each waits for a grace period, and the large
         // ones take both processors.
         thread::scope(|scope| {
@@ -169,13 +168,19 @@ impl Generations {
                 Err(panic) => std::panic::resume_unwind(panic),
             })
         })?;
-        policy.set(slot, tables.generation, 0).map_err(MapFault::of("POLICY", "write"))?;
+        control.change(|control| {
+            control.policies[slot as usize] = tables.generation;
+            Ok(())
+        })?;
         Ok(Staged { slot })
     }
 
     pub(super) fn activate(&mut self, staged: Staged) -> Result<(), MapFault> {
         let Staged { slot } = staged;
-        self.live.set(0, u64::from(slot), 0).map_err(MapFault::of("LIVE", "write"))?;
+        self.control.change(|control| {
+            control.live = u64::from(slot);
+            Ok(())
+        })?;
         if self.current != Some(slot) {
             self.previous = self.current.replace(slot);
         }

@@ -9,6 +9,7 @@ use aya::{
 
 use super::{
     Bans, DataPlane, LoadError, PROGRAM,
+    control::Control,
     counters::{RuleCounters, Totals},
     generations::Generations,
 };
@@ -73,14 +74,15 @@ impl DataPlane {
             .load(options.object.unwrap_or(OBJECT))
             .map_err(load_error)?;
         program(&mut ebpf)?.load().map_err(program_error)?;
+        let control = Control::take(&mut ebpf)?;
         Ok(Self {
-            generations: Generations::take(&mut ebpf)?,
-            guarded: take(&mut ebpf, "GUARDED")?,
+            generations: Generations::take(&mut ebpf, control.clone())?,
             sources: take(&mut ebpf, "SOURCES")?,
             sources_capacity: options.sources.max(1),
             totals: Totals::take(&mut ebpf)?,
             rule_counters: RuleCounters::take(&mut ebpf)?,
-            bans: Bans::take(&mut ebpf, options.bans.max(1))?,
+            bans: Bans::take(&mut ebpf, control.clone(), options.bans.max(1))?,
+            control,
             ebpf,
         })
     }

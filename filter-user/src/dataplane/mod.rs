@@ -4,6 +4,7 @@
 mod attach;
 mod bans;
 mod clock;
+mod control;
 mod counters;
 mod error;
 mod generations;
@@ -18,10 +19,10 @@ pub use load::{KernelLog, Options, minimum_kernel};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData},
+    maps::{HashMap, MapData},
     programs::Xdp,
 };
-use filter_common::tables::interfaces::{self, Bucket, Entry};
+use filter_common::tables::interfaces::{self, Entry};
 
 /// The program's name in the object.
 const PROGRAM: &str = "nodewall";
@@ -30,7 +31,7 @@ const PROGRAM: &str = "nodewall";
 pub struct DataPlane {
     ebpf: Ebpf,
     generations: generations::Generations,
-    guarded: Array<MapData, Bucket>,
+    control: control::Control,
     sources:
         HashMap<MapData, filter_common::tables::SourceKey, filter_common::tables::SourceBuckets>,
     sources_capacity: u32,
@@ -86,19 +87,19 @@ impl DataPlane {
     /// When the kernel refuses the write, or when more interfaces fall on one
     /// place than it holds (the fifth with the same index modulo 64).
     pub fn guard(&mut self, index: u32, number: u32, raw_ip: bool) -> Result<(), MapFault> {
-        let place = interfaces::bucket(index);
-        let fault = MapFault::of("GUARDED", "write");
-        let mut bucket = self.guarded.get(&place, 0).map_err(&fault)?;
-        let entries = &mut bucket.entries;
-        let place_of = |wanted| entries.iter().position(|entry| entry.index == wanted);
-        let at =
-            place_of(index).or_else(|| place_of(0)).ok_or(MapFault::InterfacePlace { index })?;
-        entries[at] = Entry {
-            index,
-            number: u16::try_from(number).unwrap_or(0),
-            flags: if raw_ip { interfaces::RAW_IP } else { 0 },
-        };
-        self.guarded.set(place, bucket, 0).map_err(fault)
+        self.control.change(|control| {
+            let entries = &mut control.guarded[interfaces::bucket(index) as usize].entries;
+            let place_of = |wanted| entries.iter().position(|entry| entry.index == wanted);
+            let at = place_of(index)
+                .or_else(|| place_of(0))
+                .ok_or(MapFault::InterfacePlace { index })?;
+            entries[at] = Entry {
+                index,
+                number: u16::try_from(number).unwrap_or(0),
+                flags: if raw_ip { interfaces::RAW_IP } else { 0 },
+            };
+            Ok(())
+        })
     }
 
     /// Forgets an interface that is no more.
@@ -107,13 +108,13 @@ impl DataPlane {
     ///
     /// When the kernel refuses the write.
     pub fn unguard(&mut self, index: u32) -> Result<(), MapFault> {
-        let place = interfaces::bucket(index);
-        let fault = MapFault::of("GUARDED", "write");
-        let mut bucket = self.guarded.get(&place, 0).map_err(&fault)?;
-        for entry in bucket.entries.iter_mut().filter(|entry| entry.index == index) {
-            *entry = Entry::default();
-        }
-        self.guarded.set(place, bucket, 0).map_err(fault)
+        self.control.change(|control| {
+            let entries = &mut control.guarded[interfaces::bucket(index) as usize].entries;
+            for entry in entries.iter_mut().filter(|entry| entry.index == index) {
+                *entry = Entry::default();
+            }
+            Ok(())
+        })
     }
 
     /// The bans.

@@ -166,6 +166,8 @@ impl Machine {
                 }
             }
         }
+        // The harness ends its line only when the test does.
+        transcript.line(&lines.unfinished());
         let status = qemu.end(in_time)?;
         let took = started.elapsed();
         let said = errors.join().unwrap_or_default();
@@ -268,11 +270,7 @@ fn outcome(
     status: ExitStatus,
     said: &str,
 ) -> Outcome {
-    let during = match (transcript.running(), transcript.user_space) {
-        (Some(command), _) => format!("while `{}` ran", command.name),
-        (None, None) => "before its first process was ready".to_owned(),
-        (None, Some(_)) => "between two commands".to_owned(),
-    };
+    let during = transcript.during();
     match (transcript.result, &transcript.panic) {
         (Some(0), None) => Outcome::Passed,
         // A panic while powering off is one all the same.

@@ -20,8 +20,6 @@ pub struct Transcript {
     /// The code that the guest ended with.
     pub result: Option<i32>,
     in_failures: bool,
-    /// Whether the test that runs is one that must panic.
-    must_panic: bool,
     /// How many more lines tell what a test failed by.
     explaining: u8,
 }
@@ -41,6 +39,52 @@ pub struct Command {
     pub ignored: u64,
     /// The names of those that failed.
     pub failures: Vec<String>,
+    /// The test that runs now.
+    pub test: Option<String>,
+    must_panic: bool,
+}
+
+impl Command {
+    /// `ok. 53 passed; 1 failed; …`: the last word, whatever was counted line by line.
+    fn summary(&mut self, counts: &str) {
+        self.test = None;
+        for part in counts.split(['.', ';']) {
+            let Some((number, what)) = part.trim().split_once(' ') else {
+                continue;
+            };
+            let Ok(number) = number.parse() else { continue };
+            match what {
+                "passed" => self.passed = number,
+                "failed" => self.failed = number,
+                "ignored" => self.ignored = number,
+                _ => {}
+            }
+        }
+    }
+
+    /// `test NAME ... ok`, with what the test prints between the two, and lines of it.
+    fn test(&mut self, line: &str) {
+        let begun = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ..."));
+        let end = match begun {
+            Some((name, end)) => {
+                let (name, kind) = name.split_once(" - ").unwrap_or((name, ""));
+                self.must_panic = kind.starts_with("should panic");
+                self.test = Some(name.to_owned());
+                end
+            }
+            None => line,
+        };
+        if self.test.is_none() {
+            return;
+        }
+        match end.trim().split(',').next() {
+            Some("ok") => self.passed += 1,
+            Some("FAILED") => self.failed += 1,
+            Some("ignored") => self.ignored += 1,
+            _ => return,
+        }
+        self.test = None;
+    }
 }
 
 /// How the kernel's report on a fault begins, after the time in brackets.
@@ -83,25 +127,13 @@ impl Transcript {
     fn harness(&mut self, line: &str) -> Option<String> {
         let command = self.commands.last_mut()?;
         if let Some((_, counts)) = line.split_once("test result: ") {
-            for part in counts.split(['.', ';']) {
-                let Some((number, what)) = part.trim().split_once(' ') else {
-                    continue;
-                };
-                let number = number.parse().unwrap_or(0);
-                match what {
-                    "passed" => command.passed += number,
-                    "failed" => command.failed += number,
-                    "ignored" => command.ignored += number,
-                    _ => {}
-                }
-            }
+            command.summary(counts);
             return Some(format!("{}: test result: {}", command.name, counts.trim()));
         }
-        if line.starts_with("test ") {
-            self.must_panic = line.contains(" - should panic ...");
-        }
+        command.test(line);
+
         // `thread 'NAME' (ID) panicked at FILE:LINE:COLUMN:`, then the message.
-        if line.starts_with("thread '") && line.contains(" panicked at ") && !self.must_panic {
+        if line.starts_with("thread '") && line.contains(" panicked at ") && !command.must_panic {
             self.explaining = 4;
         }
         if line.is_empty() || line.starts_with("note: ") || line.starts_with("stack backtrace:") {
@@ -111,6 +143,7 @@ impl Transcript {
             self.explaining -= 1;
             return Some(format!("{}: {line}", command.name));
         }
+
         // The list of names at the end: `failures:`, an empty line where output was shown, names indented by four.
         if line == "failures:" {
             self.in_failures = true;
@@ -135,9 +168,18 @@ impl Transcript {
         }
     }
 
-    /// The command that runs now.
-    pub fn running(&self) -> Option<&Command> {
-        self.commands.last().filter(|command| command.exit.is_none())
+    /// What goes on now, for "it hung …".
+    pub fn during(&self) -> String {
+        let running = self.commands.last().filter(|command| command.exit.is_none());
+        match (running, self.user_space) {
+            (Some(Command { name, test: Some(test), .. }), _) => {
+                format!("while `{name}` ran its test {test}")
+            }
+            (Some(Command { name, .. }), _) => format!("while `{name}` ran"),
+            (None, None) => "before its first process was ready".to_owned(),
+            (None, Some(_)) if self.result.is_some() => "while it powered off".to_owned(),
+            (None, Some(_)) => "between two commands".to_owned(),
+        }
     }
 
     /// Grows as the guest gets on: when its first process is ready, with each command, at the end.
@@ -211,7 +253,7 @@ VMRESULT=101";
         );
         assert_eq!(transcript.verified, BTreeMap::from([("nodewall".to_owned(), 7600)]));
         assert_eq!(transcript.result, Some(101));
-        assert!(transcript.running().is_none());
+        assert_eq!(transcript.during(), "while it powered off");
         let starts = [
             "tables: thread 'third' (17) panicked at tests/tables.rs:3:5:",
             "tables: assertion `left == right` failed",
@@ -232,8 +274,18 @@ VMRESULT=101";
         );
         assert_eq!(transcript.panic.as_deref(), Some("Fatal exception"));
         assert_eq!(transcript.oops.as_deref(), Some("unable to handle page fault"));
-        assert_eq!(transcript.running().map(|command| command.name.as_str()), Some("live"));
+        assert_eq!(transcript.during(), "while `live` ran");
         assert_eq!(transcript.result, None);
+    }
+
+    #[test]
+    fn what_ran_before_an_end_without_a_summary_is_counted() {
+        let (transcript, _) = read(
+            "VMUSERSPACE 1\nVMCOMMAND live\nok\ntest a ... ok\ntest b - should panic ...\nok\ntest c ... ignored, why\n\
+             test d ... so much\nFAILED\ntest e ... words\nmore words",
+        );
+        assert_eq!(transcript.totals(), [2, 1, 1]);
+        assert_eq!(transcript.during(), "while `live` ran its test e");
     }
 
     #[test]

@@ -36,8 +36,13 @@ impl Lines {
         Some(self.keep(&line))
     }
 
+    /// What has come of the next line.
+    pub fn unfinished(&self) -> String {
+        cleaned(&self.partial)
+    }
+
     fn keep(&mut self, line: &[u8]) -> String {
-        let line = without_escapes(&String::from_utf8_lossy(line)).trim_end().to_owned();
+        let line = cleaned(line);
         if !line.is_empty() && !self.frozen {
             self.last.push_back(line.clone());
             if self.last.len() > TAIL {
@@ -53,6 +58,10 @@ impl Lines {
         self.keep(&partial);
         self.last.into()
     }
+}
+
+fn cleaned(line: &[u8]) -> String {
+    without_escapes(&String::from_utf8_lossy(line)).trim_end().to_owned()
 }
 
 /// Leaves out what moves cursors and clears terminals: the firmware does both.

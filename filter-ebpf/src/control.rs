@@ -1,0 +1,51 @@
+//! What every packet reads without a look-up: a global of the program, which
+//! the loader puts into the map `.bss` and the controller writes.
+
+use core::ptr;
+
+use filter_common::tables::{Control, GENERATIONS, Generation, interfaces};
+
+const SLOT_MASK: u32 = GENERATIONS - 1;
+const _: () = assert!(GENERATIONS.is_power_of_two());
+
+/// Exported: the compiler must not take it for the constant that no
+/// instruction of this program ever changes.
+#[unsafe(no_mangle)]
+pub static mut CONTROL: Control = Control::new();
+
+/// The control block.
+#[inline(always)]
+fn control() -> *const Control {
+    &raw const CONTROL
+}
+
+/// The place of the generation in force. A packet asks once.
+#[inline(always)]
+pub fn live() -> u32 {
+    // SAFETY: a word of the block, read in one piece.
+    let live = unsafe { ptr::read_volatile(&raw const (*control()).live) };
+    live as u32 & SLOT_MASK
+}
+
+/// What a generation says.
+#[inline(always)]
+pub fn generation(slot: u32) -> &'static Generation {
+    // SAFETY: within the block; not changed while a packet can read it.
+    unsafe { &(*control()).policies[(slot & SLOT_MASK) as usize] }
+}
+
+/// The entry of an interface, by the kernel's index.
+#[inline(always)]
+pub fn guarded(index: u32) -> interfaces::Entry {
+    let bucket = interfaces::bucket(index) as usize;
+    // SAFETY: within the block; an entry is written before its interface is
+    // attached and after it is detached.
+    unsafe { (*control()).guarded[bucket].find(index) }
+}
+
+/// Which kinds of ban exist.
+#[inline(always)]
+pub fn bans() -> u32 {
+    // SAFETY: a word of the block, read in one piece.
+    unsafe { ptr::read_volatile(&raw const (*control()).bans) }
+}
