@@ -6,7 +6,7 @@
 //! a million instructions, measured. What went through a map's value is
 //! unknown to it, so all paths are one from there on.
 
-use core::ptr;
+use core::arch::asm;
 
 use filter_common::{read::Parsed, tables::InterfaceBlock};
 
@@ -39,11 +39,13 @@ pub unsafe fn word(block: *mut InterfaceBlock) -> *mut u64 {
 /// As [`word`].
 #[inline(always)]
 pub unsafe fn keep(block: *mut InterfaceBlock, parsed: Parsed) -> &'static Parsed {
-    // SAFETY: it fits, and the place is this CPU's own. Volatile, or the
-    // compiler would go on with the values that it has at hand.
+    // SAFETY: it fits, and the place is this CPU's own. The instruction changes
+    // nothing, but the compiler must take it that it may have changed the
+    // memory: it stores what was read, and loads it anew.
     unsafe {
-        let place = &raw mut (*word(block).cast::<Scratch>()).parsed;
-        ptr::write_volatile(place, parsed);
+        let mut place = &raw mut (*word(block).cast::<Scratch>()).parsed;
+        *place = parsed;
+        asm!("{place} = {place}", place = inout(reg) place, options(nostack, preserves_flags));
         &*place
     }
 }

@@ -1,6 +1,6 @@
 //! The tables that a verdict reads, as BPF maps.
 
-use core::ptr::NonNull;
+use core::{arch::asm, ptr::NonNull};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -45,7 +45,13 @@ impl XdpState {
 
     #[inline(always)]
     fn add(&self, place: u32, bytes: u32) {
-        let place = (place & (counters::PER_INTERFACE - 1)) as usize;
+        let mut place = place as usize;
+        // SAFETY: the instruction changes nothing; but the compiler must take it
+        // that it may, and so leaves the mask in that the verifier wants to see.
+        unsafe {
+            asm!("{place} = {place}", place = inout(reg) place, options(nomem, nostack));
+        }
+        let place = place & (counters::PER_INTERFACE as usize - 1);
         // SAFETY: within the block, which lies in a map's value. Not by index:
         // the compiler would leave a check in that ends in a panic.
         let counter = unsafe { (&raw mut (*self.block).counters).cast::<Counter>().add(place) };

@@ -145,16 +145,21 @@ impl Bench<'_> {
         Ok(plane)
     }
 
-    /// Millions of frames a second, of one flood.
-    fn rate(&self, instruments: &mut Instruments, frame: &[u8]) -> Result<f64> {
-        let (frames, sender) = (self.frames, self.sender);
-        let took: Duration = self.peer.enter(|| -> Result<Duration> {
+    /// One flood, and how long it took. The first frames find cold caches and
+    /// grow the pages of the ring: they are sent before and not timed.
+    fn flood(&self, instruments: &mut Instruments, frame: &[u8], frames: u32) -> Result<Duration> {
+        let sender = self.sender;
+        self.peer.enter(|| -> Result<Duration> {
             pin(0)?;
-            // The first frames find cold caches and grow the pages of the ring.
-            instruments.flood(sender, frame, frames / 10)?;
             instruments.flood(sender, frame, frames)
-        })??;
-        Ok(f64::from(frames) / took.as_secs_f64() / 1e6)
+        })?
+    }
+
+    /// Millions of frames a second.
+    fn rate(&self, instruments: &mut Instruments, frame: &[u8]) -> Result<f64> {
+        self.flood(instruments, frame, self.frames / 10)?;
+        let took = self.flood(instruments, frame, self.frames)?;
+        Ok(f64::from(self.frames) / took.as_secs_f64() / 1e6)
     }
 
     fn bare(&mut self, instruments: &mut Instruments, frame: &[u8]) -> Result<f64> {
@@ -184,17 +189,20 @@ impl Bench<'_> {
             let drops = counters.iter().filter(|found| found.reason.verdict() == Verdict::Drop);
             Ok(drops.map(|found| found.counter.packets).sum())
         };
-        let before = dropped(plane)?;
         let attached = self.host.enter(|| plane.attach(&interface, NUMBER, Attach::Native))??;
-        let rate = self.rate(instruments, frame)?;
+        self.flood(instruments, frame, self.frames / 10)?;
+        let before = dropped(plane)?;
+        let took = self.flood(instruments, frame, self.frames)?;
+        let judged = dropped(plane)? - before;
         drop(attached);
-        let counted = dropped(plane)? - before;
-        let sent = u64::from(self.frames) + u64::from(self.frames / 10);
+        // What is slower than the generator loses frames in the ring: what
+        // counts is what was judged. On a quiet machine that is nearly all.
         ensure!(
-            counted + 64 >= sent && counted <= sent + 64,
-            "{sent} frames were sent and {counted} dropped: the flood is not what it should be"
+            judged > u64::from(self.frames) / 2,
+            "{} frames were sent and {judged} judged: the machine is too busy to measure on",
+            self.frames
         );
-        Ok(rate)
+        Ok(judged as f64 / took.as_secs_f64() / 1e6)
     }
 
     /// xdp-filter with its policy turned to deny, as xdp-tools installs it.
