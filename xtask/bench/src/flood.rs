@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, TestRun as _, TestRunOptions,
     maps::Array,
-    programs::{ProgramError, TestRunAttrs, Xdp, XdpMode, xdp::XdpLinkId},
+    programs::{TestRunAttrs, Xdp, XdpMode, xdp::XdpLinkId},
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -69,12 +69,14 @@ impl Instruments {
         let program = self.program("generate")?;
         let context = context(frame.len(), index);
         let begin = Instant::now();
-        let mut options = TestRunOptions::default();
-        options.data_in = Some(frame);
-        options.ctx_in = Some(&context);
-        options.repeat = frames;
-        options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
-        program.test_run(options).map_err(|error: ProgramError| error).context("the generator")?;
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: frames,
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            ..TestRunOptions::default()
+        };
+        program.test_run(options).context("the generator")?;
         Ok(begin.elapsed())
     }
 }
