@@ -26,6 +26,7 @@ pub struct XdpState {
     context: *mut xdp_md,
     interface: interfaces::Entry,
     /// The place of the generation in force.
+    #[cfg_attr(feature = "reread", expect(dead_code, reason = "the mutant asks anew"))]
     slot: u32,
     generation: &'static Generation,
     /// This CPU's own block of the interface.
