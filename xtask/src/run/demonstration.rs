@@ -74,7 +74,7 @@ pub fn run(binary: &Path) -> Result<()> {
         ("cargo xtask test", "every test that this machine can run"),
         (&format!("{} --help", binary.display()), "the daemon and its command line"),
     ] {
-        display.line(format!("  {command:<36}{what}"));
+        display.line(format!("  {command:<36} {what}"));
     }
     Ok(())
 }
