@@ -113,7 +113,8 @@ fn two_limits_at_once() {
             format!("of {sent}, {long} passed, {refused} were refused for their bytes"),
         );
         kernel.policy(rule);
-        let (counts, _) = flood(kernel, &[of(60)]);
+        // Twice, so that one processor alone sends more than can be left.
+        let (counts, _) = flood(kernel, &[of(60), of(60)]);
         let short = counts.of_interface(number, Reason::Rule);
         let left = BURST.saturating_sub(long);
         // A minute brings one more.
