@@ -11,7 +11,9 @@ const MAPPED: u32 = 0x0000_ffff_u32.to_be();
 /// two families alike. The wire cannot forge one: an IPv6 packet that
 /// carries a mapped address is malformed (as Linux holds it too,
 /// net/ipv6/ip6_input.c).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Address(pub [u32; 4]);
 
@@ -42,6 +44,14 @@ impl Address {
     #[must_use]
     pub const fn high(&self) -> u32 {
         u32::from_be(self.0[0])
+    }
+
+    /// Its two halves as they stand in memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn halves(&self) -> [u64; 2] {
+        let Self([a, b, c, d]) = *self;
+        [(b as u64) << 32 | a as u64, (d as u64) << 32 | c as u64]
     }
 
     /// Whether this is a link-local IPv6 address, `fe80::/10`.

@@ -1,7 +1,8 @@
 //! Traffic without which the network itself does not work.
 //!
 //! What is rate limited here loses only its privilege beyond the rate: it is
-//! then judged as any other packet.
+//! then judged as any other packet. A fragment has no such privilege: RFC 6980
+//! forbids fragments of neighbour discovery, and the rest has no need of them.
 
 use crate::{
     InterfaceLimit, State, limits,
@@ -24,6 +25,9 @@ const DHCPV6: (u16, u16) = (547, 546);
 /// Whether the packet is essential, within the rate that such traffic has.
 #[inline(always)]
 pub(crate) fn is_essential<S: State>(state: &S, parsed: &Parsed) -> bool {
+    if !parsed.fragment.is_whole() {
+        return false;
+    }
     let flow = &parsed.flow;
     let is_ipv4 = flow.source.is_ipv4();
     let limit = match parsed.transport {

@@ -13,21 +13,32 @@
 #![cfg_attr(feature = "user", deny(unsafe_code))]
 
 mod address;
+pub mod egress;
 mod essential;
+pub mod flow;
+pub mod fragments;
+mod hash;
 mod icmp;
-mod limits;
+pub mod known;
+pub mod limits;
 mod packet;
 #[cfg(feature = "user")]
 mod pod;
 pub mod rate;
 pub mod read;
 mod reason;
+pub mod reply;
+pub mod slots;
 mod state;
+pub mod table;
 pub mod tables;
 mod verdict;
 
 pub use address::Address;
+pub use egress::Origin;
+pub use flow::{FlowKey, FlowTable, Flows, HalfOpen, Sent, Stage};
+pub use hash::Seed;
 pub use packet::Packet;
-pub use reason::{Outcome, Reason, Scope, Verdict};
+pub use reason::{Outcome, Reason, RuleId, Scope, Verdict};
 pub use state::{Buckets, Cell, InterfaceLimit, Listed, Socket, State};
 pub use verdict::{judge, judge_parsed, judge_unread};

@@ -8,6 +8,12 @@ pub trait Packet {
     /// [`load`](Self::load) cannot reach (the fragments of a jumbo frame).
     fn length(&self) -> u32;
 
+    /// Whether the frame reaches to `end` bytes from its start. Asked by what
+    /// is read, so that [`length`](Self::length) is settled after it.
+    fn reaches(&self, end: usize) -> bool {
+        end <= self.length() as usize
+    }
+
     /// Copies a header out of the frame, `offset` bytes from its start.
     /// `None` where the frame ends before the header does.
     fn load<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;

@@ -4,11 +4,13 @@
 use aya::Pod;
 
 use crate::{
-    Address,
+    Address, FlowKey,
+    known::Known,
     rate::Limit,
+    table::{Rates, SourceBucket, SourceEntry},
     tables::{
-        Control, Counter, Generation, InterfaceBlock, Leaf, Rule, SourceBuckets, SourceKey, View,
-        ViewPrefix, interfaces,
+        Control, Counter, Generation, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
+        ViewPrefix, fragments, interfaces,
     },
 };
 
@@ -23,30 +25,41 @@ macro_rules! pod {
 pod!(
     Address,
     Control,
+    FlowKey,
     InterfaceBlock,
     Counter,
     Generation,
+    Known,
     Leaf,
     Limit,
     Rule,
-    SourceBuckets,
+    Slot,
+    SourceBucket,
+    Rates,
+    SourceEntry,
     SourceKey,
     View,
     ViewPrefix,
+    fragments::Entry,
     interfaces::Bucket,
 );
 
 const _: () = {
     assert!(size_of::<Address>() == 16);
     assert!(size_of::<Counter>() == 16);
+    assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<Limit>() == 24);
-    assert!(size_of::<Generation>() == 8 + 32 + 32 + 16 + 16 + 4 * 24);
+    assert!(size_of::<Generation>() == 8 + 32 + 32 + 64 + 4 * 24);
     assert!(size_of::<Leaf>() == 64);
-    assert!(size_of::<Rule>() == 8 + 3 * 24);
-    assert!(size_of::<SourceBuckets>() == 24);
-    assert!(size_of::<SourceKey>() == 20);
-    assert!(size_of::<Control>() == 16 + 64 * 32 + 4 * 200);
-    assert!(size_of::<InterfaceBlock>() == 64 * 16 + 16 * 8);
+    assert!(size_of::<Rule>() == 8 + 4 * 72 + 16);
+    assert!(size_of::<Rates>() == 40);
+    assert!(size_of::<Slot>() == 48);
+    assert!(size_of::<SourceKey>() == 24);
+    assert!(size_of::<SourceEntry>() == 64);
+    assert!(size_of::<SourceBucket>() == 9 * 64);
+    assert!(size_of::<Control>() == 24 + 24 + 64 * 32 + 4 * 232);
+    assert!(size_of::<fragments::Entry>() == 24);
+    assert!(size_of::<InterfaceBlock>() == 64 * 16 + 24 * 8);
     assert!(size_of::<View>() == 16);
     assert!(size_of::<ViewPrefix>() == 20);
     assert!(size_of::<interfaces::Bucket>() == 32);

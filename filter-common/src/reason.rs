@@ -1,5 +1,7 @@
 //! The fate of a packet and the one reason for it.
 
+use core::num::NonZeroU32;
+
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
@@ -91,6 +93,8 @@ reasons! {
     IcmpClosed = 19, Drop, "icmp_closed";
     /// An IP protocol that the policy does not name.
     ProtocolClosed = 20, Drop, "protocol_closed";
+    /// More connections at the same time than the rule's `connections`.
+    ConnectionLimit = 21, Drop, "connection_limit";
 }
 
 /// How much of the network shares the bucket that a limit is held against.
@@ -99,18 +103,48 @@ reasons! {
 pub enum Scope {
     /// One source: an IPv4 address or an IPv6 /64, unless `[prefixes]` says otherwise.
     PerSource = 0,
+    /// One network: an IPv4 /24 or an IPv6 /48, unless `[prefixes]` says otherwise.
+    PerNetwork = 1,
+    /// All sources of the rule.
+    Total = 2,
 }
 
 impl Scope {
     /// All scopes, in the order in which they are judged.
-    pub const ALL: &'static [Self] = &[Self::PerSource];
+    pub const ALL: &'static [Self] = &[Self::PerSource, Self::PerNetwork, Self::Total];
 
     /// The name that the command line, JSON, metrics and logs show.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::PerSource => "per_source",
+            Self::PerNetwork => "per_network",
+            Self::Total => "total",
         }
+    }
+}
+
+/// The number of a rule's counters ([`Rule::id`](crate::tables::Rule::id)).
+///
+/// It is kept one higher, so that there is no 0 and an `Option` of it is a
+/// single word: the kernel's verifier refuses a register that is defined on
+/// some paths alone, which is what becomes of the number in `Option<u32>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuleId(NonZeroU32);
+
+impl RuleId {
+    /// From the number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(number))
+    }
+
+    /// The number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0.get() - 1
     }
 }
 
@@ -122,7 +156,7 @@ pub struct Outcome {
     /// The reason for which it would have dropped, where it was let through.
     pub monitored: Option<Reason>,
     /// The counters of the rule that decided; `None` where no rule did.
-    pub rule: Option<u32>,
+    pub rule: Option<RuleId>,
     /// The scope of the limit that refused it.
     pub scope: Option<Scope>,
 }
@@ -139,7 +173,7 @@ impl Outcome {
     #[inline(always)]
     #[must_use]
     pub const fn by_rule(reason: Reason, rule: u32) -> Self {
-        Self { reason, monitored: None, rule: Some(rule), scope: None }
+        Self { reason, monitored: None, rule: Some(RuleId::new(rule)), scope: None }
     }
 
     /// What becomes of it where `monitor` mode holds: a drop is let through

@@ -1,9 +1,12 @@
 //! Where the state lives that a verdict reads and changes.
 
 use crate::{
-    Address,
+    Address, Flows, Reason,
+    fragments::Entry,
+    limits::{self, Charged},
     read::Flow,
-    tables::{Generation, Leaf, Rule, SourceKey, View},
+    reply,
+    tables::{Fragments, Generation, Leaf, Rule, SourceKey, View},
 };
 
 /// One rate bucket: a 64-bit word that several CPUs change at once.
@@ -33,8 +36,10 @@ pub enum Listed {
 pub enum Socket {
     /// Nothing holds its addresses and ports.
     None,
-    /// A connection: half-open, established, closing or in time-wait.
+    /// A connection: established, closing or in time-wait.
     Live,
+    /// A handshake that lacks its last segment.
+    HalfOpen,
     /// A listener, and the segment brings back a valid SYN cookie of it.
     Cookie,
 }
@@ -53,10 +58,10 @@ pub enum InterfaceLimit {
 
 /// The tables that a verdict reads. All methods that name policy answer from
 /// one generation, chosen before the first of them is called.
-pub trait State {
+pub trait State: Flows + Sized {
     /// A rate bucket.
     type Cell: Cell;
-    /// The three buckets of one source under one rule, in the order
+    /// The three buckets of one scope under one rule, in the order
     /// `new_connections`, `packets`, `bytes`.
     type Buckets: Buckets<Cell = Self::Cell>;
 
@@ -68,10 +73,16 @@ pub trait State {
     /// Monotonic time in ticks ([`TICKS_PER_NS`](crate::rate::TICKS_PER_NS)).
     fn now(&self) -> u64;
 
+    /// A time that is not before [`now`](Self::now), and not much later, for
+    /// less than a look at the clock costs. In ticks.
+    fn at_latest(&self) -> u64 {
+        self.now()
+    }
+
     /// One word of the list bitmap ([`tables::lists`](crate::tables::lists)).
     fn list_word(&self, index: u32) -> u64;
-    /// The entries of one IPv4 /24, by its number, where they differ.
-    fn list_leaf(&self, block: u32) -> Option<&Leaf>;
+    /// The entries of one IPv4 /24 where they differ, by the leaf's number.
+    fn list_leaf(&self, leaf: u32) -> Option<&Leaf>;
     /// The class of the longest IPv6 prefix that holds the address.
     fn list_prefix(&self, source: &Address) -> u32;
 
@@ -98,18 +109,67 @@ pub trait State {
     /// a listener's SYN cookie is checked; `None` where none can count.
     fn socket(&self, flow: &Flow, answer: Option<&crate::read::Tcp>) -> Socket;
 
-    /// The buckets of one source, made if there are none yet. `None` when
-    /// the table has no room even after it threw an old entry out.
-    fn buckets(&self, key: &SourceKey) -> Option<Self::Buckets>;
+    /// [`limits::refusal`]. All states do it alike; the kernel's verifier wants
+    /// it apart from the rest, as the next two.
+    #[inline(always)]
+    fn refusal(&self, charged: &Charged<'_>, scope: usize) -> Reason {
+        limits::refusal(self, charged, scope)
+    }
+
+    /// [`limits::pay`].
+    #[inline(always)]
+    fn pay(&self, charged: &Charged<'_>, scope: usize) -> Reason {
+        limits::pay(self, charged, scope)
+    }
+
+    /// [`limits::give_back`].
+    #[inline(always)]
+    fn give_back(&self, charged: &Charged<'_>, scope: usize) {
+        limits::give_back(self, charged, scope);
+    }
+
+    /// [`reply::knows`]: apart, likewise.
+    #[inline(always)]
+    fn knows(&self, flow: &Flow, protocol: u8, half_open: bool) -> bool {
+        reply::knows(self, flow, protocol, half_open)
+    }
+
+    /// [`reply::note_asked`]: apart, likewise.
+    #[inline(always)]
+    fn note_asked(&self, flow: &Flow) {
+        reply::note_asked(self, flow);
+    }
+
+    /// The buckets of one source or network, if there are any: if not, they
+    /// are as idle ones.
+    fn find_buckets(&self, key: &SourceKey) -> Option<Self::Buckets>;
+    /// The buckets of one source or network, made if there are none yet.
+    /// `proven`: for a packet of a connection. `None` when other CPUs won
+    /// every place for them.
+    fn buckets(&self, key: &SourceKey, now: u64, proven: bool) -> Option<Self::Buckets>;
+    /// The buckets that all sources of a rule share, by [`Rule::id`], or those
+    /// of the strangers' part.
+    fn total_buckets(&self, rule: u32, strangers: bool) -> Option<Self::Buckets>;
+    /// How many connections are held under a key.
+    fn slots(&self, key: &SourceKey) -> u64;
+    /// Whether the source prefix completed a handshake with this host of late.
+    fn is_known(&self, source: &Address) -> bool;
     /// A bucket of the interface that the packet came in on.
     fn interface_bucket(&self, limit: InterfaceLimit) -> Option<Self::Cell>;
+
+    /// Where datagrams in fragments have their entries.
+    fn fragments(&self) -> &Fragments;
+    /// An entry of that table; `None` beyond its end.
+    fn fragment(&self, index: u32) -> Option<Entry<Self::Cell>>;
+    /// Counts a datagram whose later fragments will drop for want of room.
+    fn fragments_full(&self);
 
     /// Counts a packet that was refused because other CPUs won every swap,
     /// or because the table of sources had no room.
     fn contended(&self);
 }
 
-/// The buckets of one source under one rule.
+/// The buckets of one scope under one rule.
 pub trait Buckets {
     /// A rate bucket.
     type Cell: Cell;
@@ -119,4 +179,9 @@ pub trait Buckets {
     fn packets(&self) -> Self::Cell;
     /// That of `bytes`, likewise.
     fn bytes(&self) -> Self::Cell;
+
+    /// Notes that a connection of the source's own was charged here.
+    fn prove(&self, now: u64);
+    /// Counts a packet that was refused here.
+    fn refuse(&self);
 }

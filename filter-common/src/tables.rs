@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::{Address, Outcome, Reason, rate::Limit};
+use crate::{Address, Outcome, Reason, Seed, rate::Limit};
 
 /// Interfaces that can be told apart, number 0 included: that is any which
 /// the controller has not named.
@@ -21,16 +21,16 @@ pub const GENERATIONS: u32 = 4;
 pub struct Generation {
     /// Bits of [`generation`].
     pub flags: u32,
-    /// Keeps the layout the same for both sides.
-    pub reserved: u32,
+    /// How many port tables there are; [`groups`](Self::groups) names them.
+    pub group_count: u32,
     /// The port table that each interface sees, by the interface's number.
     pub groups: [u8; INTERFACES as usize],
     /// IP protocols that pass: bit `n % 64` of word `n / 64`.
     pub protocols: [u64; 4],
-    /// What of an IPv4 address is its source prefix.
-    pub source_mask_ipv4: Mask,
-    /// What of an IPv6 address is its source prefix.
-    pub source_mask_ipv6: Mask,
+    /// What of an address is its source prefix.
+    pub source: Masks,
+    /// What of an address is its network prefix.
+    pub network: Masks,
     /// Echo requests, for each source; unset: none pass.
     pub echo: Limit,
     /// By [`InterfaceLimit`](crate::InterfaceLimit); `Errors` unset: none pass.
@@ -39,6 +39,16 @@ pub struct Generation {
 
 /// An address mask, as the words of an [`Address`].
 pub type Mask = [u32; 4];
+
+/// What of an address counts, by its family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Masks {
+    /// Of an IPv4 address.
+    pub ipv4: Mask,
+    /// Of an IPv6 address.
+    pub ipv6: Mask,
+}
 
 /// Bits of [`Generation::flags`].
 pub mod generation {
@@ -83,11 +93,24 @@ pub struct Rule {
     pub id: u32,
     /// Bits of [`rule`].
     pub flags: u32,
-    /// New connections of each source.
+    /// By scope: what each source may, what the sources of one network may
+    /// together, what all sources may together; and at [`rule::STRANGERS`]
+    /// what of that may be taken by sources that have not completed a
+    /// handshake of late.
+    pub limits: [Limits; rule::SCOPES],
+    /// By scope: how many connections may be held at the same time; 0: any number.
+    pub connections: [u32; rule::SCOPES],
+}
+
+/// The limits of one scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Limits {
+    /// Bare SYNs.
     pub new_connections: Limit,
-    /// Packets of each source.
+    /// Packets that are no bare SYN.
     pub packets: Limit,
-    /// Frame bytes of each source.
+    /// Their frames' bytes.
     pub bytes: Limit,
 }
 
@@ -95,31 +118,93 @@ pub struct Rule {
 pub mod rule {
     /// The rule is in monitor mode.
     pub const MONITOR: u32 = 1;
+    /// The first of four bits that tell at which places among the rule's
+    /// limits there is one on what bare SYNs pay.
+    pub const CONNECTIONS_SHIFT: u32 = 8;
+    /// Likewise on what all other packets pay.
+    pub const PACKETS_SHIFT: u32 = 16;
+    /// Likewise on the connections that are held at the same time.
+    pub const SLOTS_SHIFT: u32 = 24;
+
+    /// The places at which a rule has limits for bare SYNs, or for others.
+    #[inline(always)]
+    #[must_use]
+    pub const fn scopes(flags: u32, connections: bool) -> u32 {
+        flags >> if connections { CONNECTIONS_SHIFT } else { PACKETS_SHIFT } & 0xf
+    }
+
+    /// The scopes in which a rule limits the connections that are held.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slots(flags: u32) -> u32 {
+        flags >> SLOTS_SHIFT & 7
+    }
+
+    /// The place of the strangers' part of the total among a rule's limits;
+    /// before it are those of each [`Scope`](crate::Scope).
+    pub const STRANGERS: usize = 3;
+    /// How many limits a rule has.
+    pub const SCOPES: usize = 4;
 }
 
 /// The key of one source's buckets under one rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct SourceKey {
     /// [`Rule::id`], or [`ECHO`].
     pub rule: u32,
-    /// The source's prefix, other bits cleared.
+    /// The scope, a [`Scope`](crate::Scope).
+    pub scope: u32,
+    /// The prefix of that scope, other bits cleared.
     pub source: Address,
 }
 
 /// Stands for a rule in a [`SourceKey`]: the buckets of echo requests.
 pub const ECHO: u32 = u32::MAX;
 
-/// One source's buckets under one rule: theoretical arrival times in ticks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a TCP connection is charged for. It is kept with its socket, so that
+/// exactly this is taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-pub struct SourceBuckets {
-    /// Of `new_connections`.
-    pub new_connections: u64,
-    /// Of `packets`.
-    pub packets: u64,
-    /// Of `bytes`.
-    pub bytes: u64,
+pub struct Slot {
+    /// When the connection was established, in nanoseconds of the monotonic clock.
+    pub since: u64,
+    /// [`Rule::id`] of the rule that admits it, where bit [`slot::RULE`] says so.
+    pub rule: u32,
+    /// Bits of [`slot`].
+    pub flags: u32,
+    /// The peer's source prefix.
+    pub source: Address,
+    /// The peer's network prefix.
+    pub network: Address,
+}
+
+/// Bits of [`Slot::flags`].
+pub mod slot {
+    /// One bit for each scope in which it counts.
+    pub const SCOPES: u32 = 7;
+    /// A rule admits it.
+    pub const RULE: u32 = 8;
+    /// It came when a limit was reached already: handshakes side by side.
+    pub const SURPLUS: u32 = 16;
+}
+
+/// Places of the words by which the kernel tells of connections.
+pub mod notes {
+    /// Connections that came when a limit was reached already.
+    pub const SURPLUS: u32 = 0;
+    /// Connections that could not be counted in every scope: no room.
+    pub const FULL: u32 = 1;
+    /// How many words there are.
+    pub const COUNT: u32 = 2;
+}
+
+/// Where the buckets that all sources of a rule share stand: those of
+/// [`Rule::id`], then those of the strangers' part, then the next rule's.
+#[inline(always)]
+#[must_use]
+pub const fn total_place(rule: u32, strangers: bool) -> u32 {
+    rule * 2 + strangers as u32
 }
 
 /// The key of a rule's prefix: the view, then the address. The view comes
@@ -142,6 +227,51 @@ pub const VIEW_BITS: u32 = 32;
 pub struct Leaf {
     /// Address `n` is at bits `2 * (n % 32)` of word `n / 32`.
     pub words: [u64; 8],
+}
+
+/// Where datagrams in fragments have their entries. The same for all
+/// generations, and settled at load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Fragments {
+    /// Random: nobody can aim at a bucket.
+    pub seed: Seed,
+    /// Buckets, of [`fragments::WAYS`] entries each.
+    pub buckets: u32,
+    /// Keeps the layout the same for both sides.
+    pub reserved: u32,
+}
+
+impl Default for Fragments {
+    fn default() -> Self {
+        Self { seed: [0; 2], buckets: fragments::DEFAULT / fragments::WAYS, reserved: 0 }
+    }
+}
+
+/// The table of fragmented datagrams.
+pub mod fragments {
+    /// Entries, unless the policy says otherwise.
+    pub const DEFAULT: u32 = 16_384;
+    /// Entries of one bucket.
+    pub const WAYS: u32 = 8;
+
+    /// One datagram; [`fragments`](crate::fragments) says what the words mean.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[repr(C)]
+    pub struct Entry {
+        /// The hash of what identifies it.
+        pub tag: u64,
+        /// When it began and how far it has come; 0: the entry is free.
+        pub clock: u64,
+        /// What became of its first fragment.
+        pub verdict: u64,
+    }
+
+    /// Whether an entry is in use, at `now` in ticks.
+    #[must_use]
+    pub const fn is_used(entry: &Entry, now: u64) -> bool {
+        crate::fragments::is_fresh(entry.clock, now)
+    }
 }
 
 /// How interfaces are found by their kernel index.
@@ -228,7 +358,8 @@ pub mod ports {
 ///
 /// IPv4 is a bitmap with two bits for each /24: no entry, all trusted, all
 /// denied, or [`MIXED`](lists::MIXED), where a leaf tells its addresses
-/// apart. IPv6 is a prefix table, and before it a filter: one bit for the
+/// apart. A word holds sixteen of them, and above them the number of the first
+/// leaf among them: one look finds it, and no key need be hashed. IPv6 is a prefix table, and before it a filter: one bit for the
 /// hash of an address's first 32 bits.
 pub mod lists {
     use crate::Address;
@@ -243,7 +374,9 @@ pub mod lists {
     pub const MIXED: u32 = 3;
 
     /// Two-bit entries in a word.
-    pub const PER_WORD: u32 = 32;
+    pub const PER_WORD: u32 = 16;
+    /// Where in a word the number of its first leaf stands.
+    pub const LEAF_SHIFT: u32 = 32;
     const IPV4_WORDS: u32 = (1 << 24) / PER_WORD;
     /// Words of the bitmap and the filter behind it.
     pub const WORDS: u32 = IPV4_WORDS + super::FILTER_BITS / 64;
@@ -255,11 +388,28 @@ pub mod lists {
         (block / PER_WORD, block % PER_WORD * 2)
     }
 
+    /// The number of the leaf of the mixed entry at `shift` of a word: as many
+    /// after the word's first as there are mixed entries below it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn leaf_of(word: u64, shift: u32) -> u32 {
+        // Counted in parallel (Knuth, TAOCP 4A, section 7.1.3): the BPF
+        // instruction set has no population count.
+        let below = word & ((1 << shift) - 1);
+        let mixed = (below & below >> 1 & 0x5555_5555) as u32;
+        let pairs = (mixed & 0x3333_3333) + (mixed >> 2 & 0x3333_3333);
+        let bytes = (pairs + (pairs >> 4)) & 0x0f0f_0f0f;
+        (word >> LEAF_SHIFT) as u32 + (bytes.wrapping_mul(0x0101_0101) >> 24)
+    }
+
+    /// Two-bit entries in a leaf's word.
+    const PER_LEAF_WORD: u32 = 32;
+
     /// The word and the shift of an address in a leaf, by its last byte.
     #[inline(always)]
     #[must_use]
     pub const fn leaf_place(last: u32) -> (usize, u32) {
-        ((last / PER_WORD) as usize & 7, last % PER_WORD * 2)
+        ((last / PER_LEAF_WORD) as usize & 7, last % PER_LEAF_WORD * 2)
     }
 
     /// The word and the bit of an IPv6 address's first 32 bits.
@@ -354,7 +504,7 @@ pub struct InterfaceBlock {
 }
 
 /// Words of [`InterfaceBlock::scratch`].
-pub const SCRATCH_WORDS: usize = 16;
+pub const SCRATCH_WORDS: usize = 24;
 
 /// What every packet reads, in one place that the program has at hand without
 /// a look-up. The controller writes it whole; a word of it changes at a time.
@@ -365,8 +515,12 @@ pub struct Control {
     pub live: u64,
     /// Which kinds of ban exist: bits of [`bans`].
     pub bans: u32,
-    /// Keeps the layout the same for both sides.
-    pub reserved: u32,
+    /// Not 0: the controller has corrected counts of connections.
+    pub mended: u32,
+    /// The cookie of the network namespace whose connections are counted.
+    pub namespace: u64,
+    /// Where datagrams in fragments have their entries.
+    pub fragments: Fragments,
     /// Which interfaces are guarded, by [`interfaces::bucket`].
     pub guarded: [interfaces::Bucket; interfaces::BUCKETS as usize],
     /// What each generation says, by its place.
@@ -379,13 +533,14 @@ impl Control {
     pub const fn new() -> Self {
         let limit = Limit { multiplier: 0, window: 0, shift: 0, reserved: 0 };
         let entry = interfaces::Entry { index: 0, number: 0, flags: 0 };
+        let masks = Masks { ipv4: [0; 4], ipv6: [0; 4] };
         let generation = Generation {
             flags: 0,
-            reserved: 0,
+            group_count: 0,
             groups: [0; INTERFACES as usize],
             protocols: [0; 4],
-            source_mask_ipv4: [0; 4],
-            source_mask_ipv6: [0; 4],
+            source: masks,
+            network: masks,
             echo: limit,
             interface: [limit; 3],
         };
@@ -393,7 +548,9 @@ impl Control {
         Self {
             live: 0,
             bans: 0,
-            reserved: 0,
+            mended: 0,
+            namespace: 0,
+            fragments: Fragments { seed: [0; 2], buckets: 0, reserved: 0 },
             guarded: [bucket; interfaces::BUCKETS as usize],
             policies: [generation; GENERATIONS as usize],
         }
@@ -415,8 +572,12 @@ pub mod counters {
     /// monitor mode let a packet through.
     pub const PER_INTERFACE: u32 = 64;
     /// The place, among an interface's, of packets refused because other
-    /// CPUs won every swap, or for want of room.
+    /// CPUs won every swap.
     pub const CONTENDED: u32 = PER_INTERFACE - 1;
+    /// The place of sources whose debt was forgotten to make room for others.
+    pub const EVICTED: u32 = PER_INTERFACE - 2;
+    /// The place of fragmented datagrams that found no room in their table.
+    pub const FRAGMENTS_FULL: u32 = PER_INTERFACE - 3;
 
     /// Counters of one rule.
     pub const PER_RULE: u32 = 32;
@@ -429,7 +590,7 @@ pub mod counters {
 
     /// Added to a counter's place for what monitor mode let through.
     const MONITORED: u32 = 16;
-    const _: () = assert!(Reason::ALL.len() < PER_INTERFACE as usize / 2);
+    const _: () = assert!(Reason::ALL.len() <= PER_INTERFACE as usize / 2 - 3);
 
     /// The place of a reason among an interface's counters.
     #[inline(always)]
@@ -450,6 +611,7 @@ pub mod counters {
             Reason::ConnectionRate => 0,
             Reason::PacketRate => 1,
             Reason::ByteRate => 2,
+            Reason::ConnectionLimit => 3,
             _ => return None,
         };
         match scope {

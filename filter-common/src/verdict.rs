@@ -1,10 +1,11 @@
 //! The verdict: the one place where the policy's meaning is written.
 
 use crate::{
-    Address, Listed, Outcome, Packet, Reason, Scope, Socket, State, essential, icmp,
-    limits::{self, Charge},
+    Address, Listed, Outcome, Packet, Reason, Socket, State, essential, fragments, icmp,
+    limits::{self, Charge, Held},
     read::{self, Parsed, Transport},
-    tables::{bans, generation, lists, ports, rule, view},
+    reply,
+    tables::{Rule, bans, generation, lists, ports, rule, view},
 };
 
 /// Judges one packet. `raw_ip`: its interface has no Ethernet framing.
@@ -12,9 +13,10 @@ use crate::{
 /// The order is the policy's: malformed, essential, trusted, denied, banned,
 /// rule, reply.
 pub fn judge<P: Packet + ?Sized, S: State>(packet: &P, raw_ip: bool, state: &S) -> Outcome {
-    match read::packet(packet, raw_ip) {
-        Ok(parsed) => judge_parsed(packet, &parsed, state),
-        Err(reason) => judge_unread(reason, state),
+    let mut parsed = Parsed::default();
+    match read::packet(packet, raw_ip, &mut parsed) {
+        Reason::Rule => judge_parsed(packet, &parsed, state),
+        reason => judge_unread(reason, state),
     }
 }
 
@@ -25,12 +27,26 @@ pub fn judge_parsed<P: Packet + ?Sized, S: State>(
     parsed: &Parsed,
     state: &S,
 ) -> Outcome {
-    decide(packet, parsed, state).under(is_monitor(state))
+    let outcome = decide(packet, parsed, state).under(is_monitor(state));
+    let is_udp = matches!(parsed.transport, Transport::Udp);
+    if is_udp && outcome.monitored.is_some() && outcome.rule.is_none() {
+        state.note_asked(&parsed.flow);
+    }
+    if parsed.fragment.is_first() {
+        return fragments::remember(state, packet, parsed, outcome);
+    }
+    outcome
 }
 
 /// The second half of [`judge`]: of a packet that has no more to it.
 #[inline(always)]
 pub fn judge_unread<S: State>(reason: Reason, state: &S) -> Outcome {
+    outside_of_rules(state, reason)
+}
+
+/// What becomes of a packet for a reason to which no rule is party.
+#[inline(always)]
+pub(crate) fn outside_of_rules<S: State>(state: &S, reason: Reason) -> Outcome {
     Outcome::of(reason).under(is_monitor(state))
 }
 
@@ -53,6 +69,9 @@ fn decide<P: Packet + ?Sized, S: State>(packet: &P, parsed: &Parsed, state: &S) 
     if is_banned(state, source) {
         return Outcome::of(Reason::Banned);
     }
+    if parsed.fragment.is_first() && fragments::is_known(state, packet, parsed) {
+        return Outcome::of(Reason::Fragment);
+    }
     match parsed.transport {
         Transport::Tcp | Transport::Udp => port(state, parsed, packet.length()),
         Transport::Icmp => Outcome::of(icmp::judge(state, packet, parsed)),
@@ -61,25 +80,25 @@ fn decide<P: Packet + ?Sized, S: State>(packet: &P, parsed: &Parsed, state: &S) 
             let allowed = word >> (parsed.protocol & 63) & 1 == 1;
             Outcome::of(if allowed { Reason::Protocol } else { Reason::ProtocolClosed })
         }
-        Transport::Later => Outcome::of(Reason::Fragment),
+        Transport::Later => fragments::follow(state, packet, parsed),
     }
 }
 
 /// What the policy's lists say of a source. Trusted wins over denied at any
 /// prefix length; the compiler has settled that.
 #[inline(always)]
-fn listed<S: State>(state: &S, source: &Address) -> Listed {
+pub(crate) fn listed<S: State>(state: &S, source: &Address) -> Listed {
     let flags = state.generation().flags;
     let class = if source.is_ipv4() {
         if flags & generation::LISTS_IPV4 == 0 {
             return Listed::No;
         }
-        let block = source.ipv4() >> 8;
-        let (index, shift) = lists::block_place(block);
-        match (state.list_word(index) >> shift) as u32 & 3 {
+        let (index, shift) = lists::block_place(source.ipv4() >> 8);
+        let word = state.list_word(index);
+        match (word >> shift) as u32 & 3 {
             lists::MIXED => {
+                let leaf = state.list_leaf(lists::leaf_of(word, shift));
                 let (word, shift) = lists::leaf_place(source.ipv4() & 0xff);
-                let leaf = state.list_leaf(block);
                 leaf.map_or(lists::NONE, |leaf| (leaf.words[word] >> shift) as u32 & 3)
             }
             class => class,
@@ -124,34 +143,65 @@ fn port<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
     // A bare SYN belongs to nothing yet, and asks for nothing of ours.
     let new = tcp && parsed.tcp.is_bare_syn();
     let socket = if tcp && !new { state.socket(flow, Some(&parsed.tcp)) } else { Socket::None };
-    let rule = match found {
-        Found::Rule(number) => state.rule(number),
+    let number = match found {
+        Found::Rule(number) => number,
         Found::Closed { reason, monitor } => {
-            return match socket {
-                Socket::Live => Outcome::of(Reason::Reply),
-                _ => Outcome::of(reason).under(monitor),
+            let is_reply = matches!(socket, Socket::Live | Socket::HalfOpen)
+                || (!new && reply::answers(state, flow, parsed.protocol));
+            return if is_reply {
+                Outcome::of(Reason::Reply)
+            } else {
+                Outcome::of(reason).under(monitor)
             };
         }
     };
-    let Some(rule) = rule else {
+    let Some(rule) = state.rule(number) else {
         // The compiler numbers no rule that is not there.
         return Outcome::of(Reason::PortClosed);
     };
     let monitor = rule.flags & rule::MONITOR != 0;
-    if tcp && !new && matches!(socket, Socket::None) {
+    if tcp && !new && matches!(socket, Socket::None) && !reply::is_forwarded(state, flow) {
         return Outcome::by_rule(Reason::OutOfState, rule.id).under(monitor);
     }
-    let charge = if new { Charge::Connection } else { Charge::Packet(length) };
-    match limits::source(state, rule, &flow.source, charge) {
-        None => Outcome::by_rule(Reason::Rule, rule.id),
-        Some(reason) => {
-            Outcome { scope: Some(Scope::PerSource), ..Outcome::by_rule(reason, rule.id) }
-                .under(monitor)
-        }
+    // Apart, so that each is compiled for what it charges.
+    if new {
+        limited(state, number, rule, &flow.source, Charge::Connection)
+    } else {
+        let proven = matches!(socket, Socket::Live);
+        // The last segment of a handshake, or one that claims to be.
+        let opens = matches!(socket, Socket::HalfOpen | Socket::Cookie);
+        limited(state, number, rule, &flow.source, Charge::Packet { length, proven, opens })
     }
 }
 
-enum Found {
+/// What becomes of a packet that the rule with that number admits: its limits
+/// decide.
+#[inline(always)]
+pub(crate) fn limited<S: State>(
+    state: &S,
+    number: u32,
+    rule: &Rule,
+    source: &Address,
+    charge: Charge,
+) -> Outcome {
+    let Held { reason, scope } = limits::charge(state, number, rule, source, charge);
+    match reason {
+        Reason::Rule => Outcome::by_rule(Reason::Rule, rule.id),
+        reason => Outcome { scope: Some(scope), ..Outcome::by_rule(reason, rule.id) }
+            .under(rule.flags & rule::MONITOR != 0),
+    }
+}
+
+/// The number of the rule that admits a flow; 0: none does.
+#[inline(always)]
+pub(crate) fn rule_number<S: State>(state: &S, flow: &read::Flow, udp: bool) -> u32 {
+    match admitting_rule(state, flow, udp) {
+        Found::Rule(number) => number,
+        Found::Closed { .. } => 0,
+    }
+}
+
+pub(crate) enum Found {
     Rule(u32),
     Closed { reason: Reason, monitor: bool },
 }
@@ -159,9 +209,20 @@ enum Found {
 /// The rule that admits a packet: of those that name its port on its
 /// interface, the one with the longest prefix that holds its source.
 #[inline(always)]
-fn admitting_rule<S: State>(state: &S, flow: &read::Flow, udp: bool) -> Found {
+pub(crate) fn admitting_rule<S: State>(state: &S, flow: &read::Flow, udp: bool) -> Found {
     let groups = &state.generation().groups;
     let group = groups[(state.interface() as usize) % groups.len()] as u32;
+    rule_in_group(state, group, flow, udp)
+}
+
+/// The rule that admits a packet by the port table of one group of interfaces.
+#[inline(always)]
+pub(crate) fn rule_in_group<S: State>(
+    state: &S,
+    group: u32,
+    flow: &read::Flow,
+    udp: bool,
+) -> Found {
     let (index, shift) = ports::place(udp, flow.destination_port);
     let number = (state.port_word(group, index) >> shift) as u32 & 0xffff;
     let closed = Found::Closed { reason: Reason::PortClosed, monitor: false };

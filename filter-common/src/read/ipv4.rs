@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Flow, Fragment, Parsed, Payload, transport};
+use super::{Fragment, Parsed, Payload, transport};
 use crate::{Address, Packet};
 
 #[derive(Clone, Copy, FromBytes)]
@@ -20,39 +20,37 @@ struct Ipv4 {
     destination: u32,
 }
 
-const MORE_FRAGMENTS: u16 = 0x2000;
-const FRAGMENT_OFFSET: u16 = 0x1fff;
-
 /// Reads the IPv4 packet at `offset` through its transport header. `None`:
 /// it cannot be read, or lies about its length.
 #[inline(always)]
-pub fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<Parsed> {
+pub fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize, parsed: &mut Parsed) -> Option<()> {
     let header = packet.load::<Ipv4>(offset)?;
     let header_length = (header.version_length & 0x0f) as usize * 4;
     let total_length = u16::from_be(header.total_length) as usize;
-    let room = packet.length() as usize - offset;
     if header.version_length >> 4 != 4
         || header_length < size_of::<Ipv4>()
         || total_length < header_length
-        || total_length > room
+        || !packet.reaches(offset + total_length)
     {
         return None;
     }
-    let fragment = u16::from_be(header.fragment);
+    let length = total_length - header_length;
+    parsed.flow.source = Address::from_ipv4(header.source);
+    parsed.flow.destination = Address::from_ipv4(header.destination);
+    parsed.hop_limit = header.hop_limit;
     transport::read(
         packet,
         Payload {
             protocol: header.protocol,
             offset: offset + header_length,
             end: offset + total_length,
-            fragment: Fragment::new(fragment & FRAGMENT_OFFSET, fragment & MORE_FRAGMENTS != 0),
+            fragment: Fragment::from_ipv4(
+                header.identification,
+                u16::from_be(header.fragment),
+                length,
+            ),
         },
-        Flow {
-            source: Address::from_ipv4(header.source),
-            destination: Address::from_ipv4(header.destination),
-            source_port: 0,
-            destination_port: 0,
-        },
-        header.hop_limit,
+        true,
+        parsed,
     )
 }

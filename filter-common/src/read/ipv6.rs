@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Flow, Fragment, Parsed, Payload, protocol, transport};
+use super::{Fragment, Parsed, Payload, protocol, transport};
 use crate::{Address, Packet};
 
 #[derive(Clone, Copy, FromBytes)]
@@ -41,28 +41,22 @@ pub const EXTENSIONS_MAX: u32 = 6;
 /// it cannot be read, lies about its length, has more than
 /// [`EXTENSIONS_MAX`] extension headers, or carries an IPv4-mapped address.
 #[inline(always)]
-pub fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<Parsed> {
+pub fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize, parsed: &mut Parsed) -> Option<()> {
     let header = packet.load::<Ipv6>(offset)?;
     let start = offset + size_of::<Ipv6>();
     let end = start + u16::from_be(header.payload_length) as usize;
-    let flow = Flow {
-        source: Address(header.source),
-        destination: Address(header.destination),
-        source_port: 0,
-        destination_port: 0,
-    };
-    if !header.is_version_6()
-        || end > packet.length() as usize
-        || flow.source.is_ipv4()
-        || flow.destination.is_ipv4()
-    {
+    let (source, destination) = (Address(header.source), Address(header.destination));
+    if !header.is_version_6() || !packet.reaches(end) || source.is_ipv4() || destination.is_ipv4() {
         return None;
     }
     let payload = extensions(
         packet,
-        Payload { protocol: header.next, offset: start, end, fragment: Fragment::Whole },
+        Payload { protocol: header.next, offset: start, end, fragment: Fragment::WHOLE },
     )?;
-    transport::read(packet, payload, flow, header.hop_limit)
+    parsed.flow.source = source;
+    parsed.flow.destination = destination;
+    parsed.hop_limit = header.hop_limit;
+    transport::read(packet, payload, false, parsed)
 }
 
 /// Follows the chain to the first header that is no extension header, or to
@@ -76,9 +70,11 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut payload: Payload) -> Option<Pa
         let header = packet.load::<Extension>(payload.offset)?;
         let length = match payload.protocol {
             protocol::FRAGMENT => {
+                // Checked below to lie within the packet.
+                let length = payload.end.wrapping_sub(payload.offset + size_of::<Extension>());
                 let field = u16::from_be(header.fragment);
-                payload.fragment = Fragment::new(field >> 3, field & 1 != 0);
-                8
+                payload.fragment = Fragment::from_ipv6(header.identification, field, length);
+                size_of::<Extension>()
             }
             // RFC 4302, section 2.2: in units of 4 bytes, minus 2.
             protocol::AUTHENTICATION => (header.length as usize + 2) * 4,
@@ -89,7 +85,7 @@ fn extensions<P: Packet + ?Sized>(packet: &P, mut payload: Payload) -> Option<Pa
         if payload.offset > payload.end {
             return None;
         }
-        if matches!(payload.fragment, Fragment::Later) {
+        if payload.fragment.is_later() {
             return Some(payload);
         }
     }

@@ -2,20 +2,22 @@
 //! and the transport header. What lies about its own length, or ends before
 //! a header does, cannot be read; the caller drops it as malformed.
 
+mod fragment;
 mod ipv4;
 mod ipv6;
 mod link;
 mod quoted;
 mod transport;
 
-pub use quoted::quoted;
+pub use fragment::Fragment;
+pub use quoted::{Quoted, quoted};
 pub use transport::{Icmp, Tcp, Transport, protocol, tcp_flags};
 
 use crate::{Address, Packet, Reason};
 use link::Link;
 
 /// The addresses and ports of a packet, as seen by the host that receives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Who sent it.
     pub source: Address,
@@ -29,22 +31,24 @@ pub struct Flow {
 
 /// Reads a frame. `raw_ip`: its interface has no Ethernet framing.
 ///
-/// `Err` where there is no more to know of it than the reason: it is not IP,
-/// or cannot be read.
+/// It writes into `parsed`, field by field as they are read, and leaves what
+/// has no meaning for the packet: a value that is returned goes through the
+/// stack first, all of it. Whether there is more to know than the reason:
+/// [`Reason::Rule`] if so, else it is not IP, or cannot be read.
 #[inline(always)]
-pub fn packet<P: Packet + ?Sized>(packet: &P, raw_ip: bool) -> Result<Parsed, Reason> {
-    let parsed = match link::link(packet, raw_ip) {
-        Link::Ipv4(offset) => ipv4::ipv4(packet, offset),
-        Link::Ipv6(offset) => ipv6::ipv6(packet, offset),
-        Link::Arp => return Err(Reason::Essential),
-        Link::Other => return Err(Reason::NotIp),
+pub fn packet<P: Packet + ?Sized>(packet: &P, raw_ip: bool, parsed: &mut Parsed) -> Reason {
+    let read = match link::link(packet, raw_ip) {
+        Link::Ipv4(offset) => ipv4::ipv4(packet, offset, parsed),
+        Link::Ipv6(offset) => ipv6::ipv6(packet, offset, parsed),
+        Link::Arp => return Reason::Essential,
+        Link::Other => return Reason::NotIp,
         Link::Malformed => None,
     };
-    parsed.ok_or(Reason::Malformed)
+    if read.is_some() { Reason::Rule } else { Reason::Malformed }
 }
 
 /// An IP packet that could be read through its transport header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
     /// Addresses and ports.
     pub flow: Flow,
@@ -60,6 +64,8 @@ pub struct Parsed {
     pub tcp: Tcp,
     /// What the ICMP header says, where it is one.
     pub icmp: Icmp,
+    /// Which piece of a datagram it is.
+    pub fragment: Fragment,
 }
 
 /// Where the IP header has led to: what is between it and the transport.
@@ -72,30 +78,4 @@ struct Payload {
     /// The end of the IP packet, in bytes from the frame's start.
     end: usize,
     fragment: Fragment,
-}
-
-/// Which piece of a datagram a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fragment {
-    /// All of it.
-    Whole,
-    /// The first piece, which holds the transport header.
-    First,
-    /// A later piece, which has no ports.
-    Later,
-}
-
-impl Fragment {
-    /// From the field of both families: the offset in units of 8 bytes, and
-    /// whether more follow.
-    #[inline(always)]
-    const fn new(offset: u16, more: bool) -> Self {
-        if offset != 0 {
-            Self::Later
-        } else if more {
-            Self::First
-        } else {
-            Self::Whole
-        }
-    }
 }

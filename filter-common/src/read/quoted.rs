@@ -3,7 +3,7 @@
 use zerocopy::FromBytes;
 
 use super::{Flow, ipv6::Ipv6, protocol};
-use crate::{Address, Packet};
+use crate::{Address, Packet, icmp::asks_for_echo};
 
 #[derive(Clone, Copy, FromBytes)]
 #[repr(C)]
@@ -25,16 +25,28 @@ struct Ipv4 {
 struct Ports {
     source: u16,
     destination: u16,
-    rest: u32,
+    /// Of an echo, its identifier.
+    third: u16,
+    fourth: u16,
 }
 
 /// An ICMP error's own header, before the quote.
 const ICMP_HEADER: usize = 8;
 
-/// The TCP flow that the ICMP error at `offset` quotes, turned round: as this
-/// host would receive it. `None` where it quotes none.
+/// What an ICMP error is about.
+#[derive(Clone, Copy)]
+pub struct Quoted {
+    /// The flow, turned round: as this host would receive its answers. An echo
+    /// has its identifier as the port here.
+    pub flow: Flow,
+    /// TCP, UDP, ICMP or ICMPv6.
+    pub protocol: u8,
+}
+
+/// The flow that the ICMP error at `offset` quotes. `None` where it quotes
+/// nothing that can be answered.
 #[inline(always)]
-pub fn quoted<P: Packet + ?Sized>(packet: &P, offset: usize, is_ipv4: bool) -> Option<Flow> {
+pub fn quoted<P: Packet + ?Sized>(packet: &P, offset: usize, is_ipv4: bool) -> Option<Quoted> {
     let offset = offset + ICMP_HEADER;
     let (number, source, destination, offset) = if is_ipv4 {
         let header = packet.load::<Ipv4>(offset)?;
@@ -60,14 +72,27 @@ pub fn quoted<P: Packet + ?Sized>(packet: &P, offset: usize, is_ipv4: bool) -> O
             offset + size_of::<Ipv6>(),
         )
     };
-    if number != protocol::TCP {
+    let echo = number == if is_ipv4 { protocol::ICMP } else { protocol::ICMPV6 };
+    if !echo && number != protocol::TCP && number != protocol::UDP {
         return None;
     }
     let ports = packet.load::<Ports>(offset)?;
-    Some(Flow {
-        source: destination,
-        destination: source,
-        source_port: u16::from_be(ports.destination),
-        destination_port: u16::from_be(ports.source),
+    let (mut remote_port, mut local_port) = (ports.destination, ports.source);
+    if echo {
+        // Type and code stand where a port would.
+        let [kind, _] = ports.source.to_ne_bytes();
+        if !asks_for_echo(is_ipv4, kind) {
+            return None;
+        }
+        (remote_port, local_port) = (0, ports.third);
+    }
+    Some(Quoted {
+        flow: Flow {
+            source: destination,
+            destination: source,
+            source_port: u16::from_be(remote_port),
+            destination_port: u16::from_be(local_port),
+        },
+        protocol: number,
     })
 }

@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Flow, Fragment, Parsed, Payload};
+use super::{Parsed, Payload};
 use crate::Packet;
 
 /// IP protocol numbers (IANA).
@@ -36,8 +36,8 @@ pub mod tcp_flags {
 ///
 /// The variants hold nothing: the kernel's verifier refuses a register that
 /// is defined on some paths alone, which is what LLVM makes of an enum with
-/// fields. [`Parsed`] holds them, zero where they have no meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// fields. [`Parsed`] holds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
     /// TCP.
     Tcp,
@@ -46,6 +46,7 @@ pub enum Transport {
     /// ICMP over IPv4, or ICMPv6 over IPv6.
     Icmp,
     /// Another IP protocol.
+    #[default]
     Other,
     /// A later fragment, which has no transport header.
     Later,
@@ -60,6 +61,8 @@ pub struct Tcp {
     pub acknowledgement: u32,
     /// Control bits, [`tcp_flags`].
     pub flags: u8,
+    /// Whether anything follows the header.
+    pub has_data: bool,
 }
 
 impl Tcp {
@@ -79,6 +82,8 @@ pub struct Icmp {
     pub kind: u8,
     /// Its code.
     pub code: u8,
+    /// Of an echo: which one it is, in host order.
+    pub identifier: u16,
 }
 
 #[derive(Clone, Copy, FromBytes)]
@@ -109,7 +114,8 @@ struct IcmpHeader {
     kind: u8,
     code: u8,
     checksum: u16,
-    rest: u32,
+    identifier: u16,
+    sequence: u16,
 }
 
 /// Reads the transport header where there is one.
@@ -117,15 +123,21 @@ struct IcmpHeader {
 pub(super) fn read<P: Packet + ?Sized>(
     packet: &P,
     payload: Payload,
-    mut flow: Flow,
-    hop_limit: u8,
-) -> Option<Parsed> {
+    is_ipv4: bool,
+    parsed: &mut Parsed,
+) -> Option<()> {
     let Payload { protocol: number, offset, end, fragment } = payload;
     // `end` lies within the frame, and `offset` at or before it.
     let length = end.wrapping_sub(offset);
-    let is_ipv4 = flow.source.is_ipv4();
-    let (mut tcp, mut icmp) = (Tcp::default(), Icmp::default());
-    let transport = if matches!(fragment, Fragment::Later) {
+    parsed.protocol = number;
+    parsed.offset = offset;
+    parsed.fragment = fragment;
+    parsed.flow.source_port = 0;
+    parsed.flow.destination_port = 0;
+    parsed.transport = if fragment.is_later() {
+        if fragment.is_too_long() {
+            return None;
+        }
         Transport::Later
     } else if number == protocol::TCP {
         let header = packet.load::<TcpHeader>(offset)?;
@@ -133,12 +145,13 @@ pub(super) fn read<P: Packet + ?Sized>(
         if header_length < size_of::<TcpHeader>() || header_length > length {
             return None;
         }
-        flow.source_port = u16::from_be(header.source_port);
-        flow.destination_port = u16::from_be(header.destination_port);
-        tcp = Tcp {
+        parsed.flow.source_port = u16::from_be(header.source_port);
+        parsed.flow.destination_port = u16::from_be(header.destination_port);
+        parsed.tcp = Tcp {
             sequence: header.sequence,
             acknowledgement: header.acknowledgement,
             flags: header.flags,
+            has_data: header_length < length,
         };
         Transport::Tcp
     } else if number == protocol::UDP {
@@ -147,22 +160,26 @@ pub(super) fn read<P: Packet + ?Sized>(
         // The length is the whole datagram's; a first fragment holds less.
         if length < size_of::<UdpHeader>()
             || datagram < size_of::<UdpHeader>()
-            || (datagram > length && matches!(fragment, Fragment::Whole))
+            || (datagram > length && fragment.is_whole())
         {
             return None;
         }
-        flow.source_port = u16::from_be(header.source_port);
-        flow.destination_port = u16::from_be(header.destination_port);
+        parsed.flow.source_port = u16::from_be(header.source_port);
+        parsed.flow.destination_port = u16::from_be(header.destination_port);
         Transport::Udp
-    } else if (number == protocol::ICMP && is_ipv4) || (number == protocol::ICMPV6 && !is_ipv4) {
+    } else if number == if is_ipv4 { protocol::ICMP } else { protocol::ICMPV6 } {
         let header = packet.load::<IcmpHeader>(offset)?;
         if length < size_of::<IcmpHeader>() {
             return None;
         }
-        icmp = Icmp { kind: header.kind, code: header.code };
+        parsed.icmp = Icmp {
+            kind: header.kind,
+            code: header.code,
+            identifier: u16::from_be(header.identifier),
+        };
         Transport::Icmp
     } else {
         Transport::Other
     };
-    Some(Parsed { flow, protocol: number, hop_limit, offset, transport, tcp, icmp })
+    Some(())
 }
