@@ -18,6 +18,12 @@ impl MapWord {
     pub unsafe fn new(word: *mut u64) -> Self {
         Self(word)
     }
+
+    /// Adds to it.
+    #[inline(always)]
+    pub fn add(&self, amount: u64) {
+        self.subtract(amount.wrapping_neg());
+    }
 }
 
 impl Cell for MapWord {

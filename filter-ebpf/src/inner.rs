@@ -24,9 +24,6 @@ pub type Array<const VALUE: usize> =
 /// A per-CPU array whose length is settled.
 pub type PerCpuArray<const VALUE: usize, const LENGTH: usize> =
     Inner<{ bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as usize }, 4, VALUE, LENGTH, 0>;
-/// A hash map of any size.
-pub type HashMap<const KEY: usize, const VALUE: usize> =
-    Inner<{ bpf_map_type::BPF_MAP_TYPE_HASH as usize }, KEY, VALUE, 1, NO_PREALLOC>;
 /// A longest-prefix-match table of any size; the key begins with its length.
 pub type LpmTrie<const KEY: usize, const VALUE: usize> =
     Inner<{ bpf_map_type::BPF_MAP_TYPE_LPM_TRIE as usize }, KEY, VALUE, 1, NO_PREALLOC>;

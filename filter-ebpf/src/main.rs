@@ -1,40 +1,53 @@
-//! The kernel side of nodewall: the XDP program. It judges with the code of
-//! `filter-common`, over packet pointers and BPF maps.
+//! The kernel side of nodewall: the XDP program, which judges what is received,
+//! and the classifier, which records what is sent. Both are the code of
+//! `filter-common`, over packets and BPF maps.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod apart;
 mod atomic;
 mod control;
+mod egress;
+mod flows;
+mod globals;
 mod inner;
 mod maps;
 mod packet;
 mod scratch;
+mod slots;
 mod socket;
+mod sources;
 mod state;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{TC_ACT_UNSPEC, xdp_action},
+    macros::{classifier, sock_ops, xdp},
+    programs::{SockOpsContext, TcContext, XdpContext},
+};
 use aya_log_ebpf::debug;
-use filter_common::{Packet as _, Verdict, judge_parsed, judge_unread, read};
+use filter_common::{
+    Packet as _, Reason, Verdict, egress::record, judge_parsed, judge_unread, read,
+};
 
-use crate::{packet::XdpPacket, state::XdpState};
+use crate::{egress::SkbPacket, packet::XdpPacket, state::XdpState};
 
 /// Judges one received frame and counts it.
 #[xdp(frags)]
 pub fn nodewall(context: XdpContext) -> u32 {
-    let Some(state) = XdpState::new(&context) else {
+    let interface = context.ingress_ifindex() as u32;
+    let Some(state) = XdpState::new(context.as_ptr(), interface) else {
         // It looks up a fixed place in an array, which is always found.
         return xdp_action::XDP_DROP;
     };
     // SAFETY: a value of the map.
     let packet = XdpPacket::new(&context, unsafe { scratch::word(state.block()) });
-    let outcome = match read::packet(&packet, state.raw_ip()) {
-        Ok(parsed) => {
-            // SAFETY: a value of the map.
-            let parsed = unsafe { scratch::keep(state.block(), parsed) };
-            judge_parsed(&packet.again(&context), parsed, &state)
-        }
-        Err(reason) => judge_unread(reason, &state),
+    // SAFETY: a value of the map.
+    let parsed = unsafe { scratch::parsed(state.block()) };
+    let outcome = match read::packet(&packet, state.raw_ip(), parsed) {
+        Reason::Rule => judge_parsed(&packet.again(&context), scratch::settled(parsed), &state),
+        reason => judge_unread(reason, &state),
     };
     state.count(&outcome, packet.length());
     match outcome.verdict() {
@@ -46,6 +59,35 @@ pub fn nodewall(context: XdpContext) -> u32 {
             xdp_action::XDP_DROP
         }
     }
+}
+
+/// Records one frame that is sent, and lets whatever else is on the hook run.
+#[classifier]
+pub fn nodewall_egress(context: TcContext) -> i32 {
+    let Some(origin) = egress::origin(&context) else {
+        return TC_ACT_UNSPEC;
+    };
+    // SAFETY: a field of the program's own argument.
+    let interface = unsafe { (*context.skb.skb).ifindex };
+    if let Some(state) = XdpState::new(context.as_ptr(), interface) {
+        // SAFETY: a value of the map.
+        let packet = SkbPacket::new(&context, unsafe { scratch::word(state.block()) });
+        // SAFETY: a value of the map. Frames are sent with softirqs off, so
+        // that none is received on this CPU meanwhile.
+        let parsed = unsafe { scratch::parsed(state.block()) };
+        if matches!(read::packet(&packet, state.raw_ip(), parsed), Reason::Rule) {
+            record(&state, scratch::settled(parsed), origin);
+        }
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Follows TCP connections from their handshake to their end. Whatever it is
+/// told of, it lets be: 1 is the answer that changes nothing.
+#[sock_ops]
+pub fn nodewall_slots(context: SockOpsContext) -> u32 {
+    slots::follow(context.ops);
+    1
 }
 
 #[panic_handler]

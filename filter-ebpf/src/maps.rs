@@ -5,15 +5,18 @@
 //! (bans, buckets, counters) stands outside of the generations.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, SkStorage},
     macros::btf_map,
     maps::lpm_trie::Key,
 };
 use filter_common::{
-    Address,
+    Address, FlowKey,
+    flow::spoken,
+    known::Known,
+    table::{Rates, SourceBucket},
     tables::{
-        Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Rule, SourceBuckets, SourceKey,
-        View, ViewPrefix, bans, counters, ports,
+        Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
+        ViewPrefix, bans, counters, fragments, lists, notes, ports, total_place,
     },
 };
 
@@ -21,6 +24,9 @@ use crate::inner;
 
 /// `BPF_F_NO_PREALLOC`: entries take memory when they come to be.
 const NO_PREALLOC: usize = 1;
+
+/// Rules that there are numbers for.
+const RULES_MAX: u32 = counters::CHUNKS * counters::RULES_PER_CHUNK;
 
 /// Generations, each with room for the port tables of all interface groups.
 const PORT_TABLES: usize = (GENERATIONS * INTERFACES) as usize;
@@ -41,9 +47,10 @@ pub static PREFIXES: ArrayOfMaps<
 pub static RULES: ArrayOfMaps<inner::Array<{ size_of::<Rule>() }>, GENERATION_SLOTS> =
     ArrayOfMaps::new();
 #[btf_map]
-pub static LISTS: ArrayOfMaps<inner::Array<8>, GENERATION_SLOTS> = ArrayOfMaps::new();
+pub static LISTS: ArrayOfMaps<inner::FixedArray<8, { lists::WORDS as usize }>, GENERATION_SLOTS> =
+    ArrayOfMaps::new();
 #[btf_map]
-pub static LIST_LEAVES: ArrayOfMaps<inner::HashMap<4, { size_of::<Leaf>() }>, GENERATION_SLOTS> =
+pub static LIST_LEAVES: ArrayOfMaps<inner::Array<{ size_of::<Leaf>() }>, GENERATION_SLOTS> =
     ArrayOfMaps::new();
 #[btf_map]
 pub static LIST_PREFIXES: ArrayOfMaps<
@@ -61,8 +68,44 @@ pub static BANS: HashMap<Address, u64, 1_000_000, NO_PREALLOC> = HashMap::new();
 #[btf_map]
 pub static BAN_PREFIXES: LpmTrie<Address, u64, 100_000> = LpmTrie::new();
 
+/// Of sources and networks; the loader settles how many buckets, and
+/// `globals` says it.
 #[btf_map]
-pub static SOURCES: LruHashMap<SourceKey, SourceBuckets, 262_144> = LruHashMap::new();
+pub static SOURCES: Array<SourceBucket, 32_768> = Array::new();
+/// By `total_place`.
+#[btf_map]
+pub static TOTALS: Array<Rates, { total_place(RULES_MAX, false) as usize }> = Array::new();
+/// As `SOURCES`, by the hash that `known` makes.
+#[btf_map]
+pub static KNOWN: Array<Known, 8_192> = Array::new();
+
+/// What this host sends, by `FlowTable`; see `filter_common::flow`.
+#[btf_map]
+pub static FLOWS: LruHashMap<FlowKey, u64, 131_072> = LruHashMap::new();
+#[btf_map]
+pub static ANSWERED: LruHashMap<FlowKey, u64, 65_536> = LruHashMap::new();
+#[btf_map]
+pub static HALF_OPEN: LruHashMap<FlowKey, u64, 65_536> = LruHashMap::new();
+#[btf_map]
+pub static ASKED: LruHashMap<FlowKey, u64, 16_384> = LruHashMap::new();
+/// From which ports it was sent, by `spoken::place`.
+#[btf_map]
+pub static SPOKEN: Array<u32, { spoken::PLACES as usize }> = Array::new();
+
+/// How many connections are held, as this program has counted them; and what
+/// the controller adds to that. Each has one writer.
+#[btf_map]
+pub static SLOTS: HashMap<SourceKey, u64, 262_144, NO_PREALLOC> = HashMap::new();
+#[btf_map]
+pub static MENDED: HashMap<SourceKey, u64, 262_144, NO_PREALLOC> = HashMap::new();
+/// What the connection of each socket is charged for.
+#[btf_map]
+pub static CHARGED: SkStorage<Slot> = SkStorage::new();
+#[btf_map]
+pub static NOTES: Array<u64, { notes::COUNT as usize }> = Array::new();
+
+#[btf_map]
+pub static FRAGMENTS: Array<fragments::Entry, { fragments::DEFAULT as usize }> = Array::new();
 
 /// Counters and scratch of each interface, by its number.
 #[btf_map]

@@ -14,6 +14,8 @@ use filter_common::{
 /// Socket states (include/net/tcp_states.h) that are no connection.
 const TCP_CLOSE: u32 = 7;
 const TCP_LISTEN: u32 = 10;
+/// One that lacks the last segment of its handshake.
+const TCP_NEW_SYN_RECV: u32 = 12;
 
 /// Words of the tuples in `union bpf_sock_tuple` (include/uapi/linux/bpf.h):
 /// addresses, then both ports in one word.
@@ -60,6 +62,7 @@ pub fn lookup(context: *mut xdp_md, flow: &Flow, answer: Option<&Tcp>) -> Socket
             _ => Socket::None,
         },
         TCP_CLOSE => Socket::None,
+        TCP_NEW_SYN_RECV => Socket::HalfOpen,
         _ => Socket::Live,
     };
     // SAFETY: it was acquired above and is not used again.

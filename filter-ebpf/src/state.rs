@@ -1,32 +1,42 @@
 //! The tables that a verdict reads, as BPF maps.
 
-use core::{arch::asm, ptr::NonNull};
+use core::{
+    arch::asm,
+    ffi::c_void,
+    ptr::{self, NonNull},
+};
 
 use aya_ebpf::{
-    EbpfContext as _,
-    bindings::{BPF_NOEXIST, xdp_md},
-    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns},
+    bindings::xdp_md,
+    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
     maps::lpm_trie::Key,
-    programs::XdpContext,
 };
 use filter_common::{
-    Address, InterfaceLimit, Outcome, Socket, State,
+    Address, InterfaceLimit, Outcome, Reason, Socket, State,
+    fragments::Entry,
+    known,
+    limits::{self, Charged},
     rate::TICKS_PER_NS,
     read::{Flow, Tcp},
+    table::{self, Made},
     tables::{
-        Counter, Generation, INTERFACES, InterfaceBlock, Leaf, Rule, SourceBuckets, SourceKey,
-        VIEW_BITS, View, ViewPrefix, bans, counters, interfaces, lists,
+        Counter, Fragments, Generation, INTERFACES, InterfaceBlock, Leaf, Rule, SourceKey,
+        VIEW_BITS, View, ViewPrefix, bans, counters, interfaces, lists, rule, total_place,
     },
 };
 
-use crate::{atomic::MapWord, control, maps, socket};
+use crate::{
+    apart,
+    atomic::MapWord,
+    control, globals, maps, scratch, slots,
+    sources::{Buckets, Sources},
+};
 
 /// The tables as one packet sees them.
 pub struct XdpState {
-    context: *mut xdp_md,
+    pub context: *mut xdp_md,
     interface: interfaces::Entry,
     /// The place of the generation in force.
-    #[cfg_attr(feature = "reread", expect(dead_code, reason = "the mutant asks anew"))]
     slot: u32,
     generation: &'static Generation,
     /// This CPU's own block of the interface.
@@ -34,14 +44,31 @@ pub struct XdpState {
 }
 
 impl XdpState {
-    /// Settles, once, which generation judges the packet.
+    /// Settles, once, which generation judges the packet. `context`: the
+    /// program's own argument; `interface`: the kernel's index.
     #[inline(always)]
-    pub fn new(context: &XdpContext) -> Option<Self> {
-        let interface = control::guarded(context.ingress_ifindex() as u32);
-        let block = maps::BLOCKS.get_ptr_mut(interface.number as u32 % INTERFACES)?;
+    pub fn new(context: *mut c_void, interface: u32) -> Option<Self> {
+        let interface = control::guarded(interface);
+        let block = Self::block_of(interface.number as u32)?;
         let slot = control::live();
         let generation = control::generation(slot);
-        Some(Self { context: context.as_ptr().cast(), interface, slot, generation, block })
+        Some(Self { context: context.cast(), interface, slot, generation, block })
+    }
+
+    /// The same tables, for a function of its own that was told where. It has
+    /// no packet, and so no sockets.
+    #[inline(always)]
+    pub fn of(number: u32, slot: u32) -> Option<Self> {
+        let interface = interfaces::Entry { index: 0, number: number as u16, flags: 0 };
+        let block = Self::block_of(number)?;
+        let generation = control::generation(slot);
+        Some(Self { context: ptr::null_mut(), interface, slot, generation, block })
+    }
+
+    /// This CPU's own block of an interface.
+    #[inline(always)]
+    pub fn block_of(number: u32) -> Option<*mut InterfaceBlock> {
+        maps::BLOCKS.get_ptr_mut(number % INTERFACES)
     }
 
     #[inline(always)]
@@ -63,6 +90,18 @@ impl XdpState {
     #[inline(always)]
     pub fn block(&self) -> *mut InterfaceBlock {
         self.block
+    }
+
+    #[inline(always)]
+    fn sources(&self) -> Sources {
+        // SAFETY: a value of the map.
+        Sources { word: unsafe { scratch::word(self.block) } }
+    }
+
+    /// The place of the generation in force.
+    #[inline(always)]
+    pub fn place(&self) -> u32 {
+        self.slot
     }
 
     /// The place that look-ups of the policy go to.
@@ -96,8 +135,8 @@ impl XdpState {
         }
         if let Some(rule) = outcome.rule {
             let (place, monitored) = counters::of_outcome(outcome);
-            count_rule(rule, place, bytes);
-            count_rule(rule, monitored, bytes);
+            count_rule(rule.get(), place, bytes);
+            count_rule(rule.get(), monitored, bytes);
         }
     }
 }
@@ -144,13 +183,23 @@ impl State for XdpState {
     }
 
     #[inline(always)]
+    fn at_latest(&self) -> u64 {
+        /// The clock of the last tick: with CONFIG_HZ=100 it is 10 ms old at
+        /// most, and an interrupt that ends an idle time brings it up to date
+        /// (`tick_nohz_update_jiffies` in kernel/time/tick-sched.c).
+        const TICK_AT_MOST: u64 = 12_000_000;
+        // SAFETY: the helper only reads the clock.
+        unsafe { (bpf_ktime_get_coarse_ns() + TICK_AT_MOST) * TICKS_PER_NS }
+    }
+
+    #[inline(always)]
     fn list_word(&self, index: u32) -> u64 {
         maps::LISTS.get(self.slot()).and_then(|words| words.get(&index)).copied().unwrap_or(0)
     }
 
     #[inline(always)]
-    fn list_leaf(&self, block: u32) -> Option<&Leaf> {
-        maps::LIST_LEAVES.get(self.slot())?.get(&block)
+    fn list_leaf(&self, leaf: u32) -> Option<&Leaf> {
+        maps::LIST_LEAVES.get(self.slot())?.get(&leaf)
     }
 
     #[inline(always)]
@@ -205,18 +254,69 @@ impl State for XdpState {
 
     #[inline(always)]
     fn socket(&self, flow: &Flow, answer: Option<&Tcp>) -> Socket {
-        socket::lookup(self.context, flow, answer)
+        apart::socket(self, flow, answer)
     }
 
     #[inline(always)]
-    fn buckets(&self, key: &SourceKey) -> Option<Buckets> {
-        if let Some(found) = maps::SOURCES.get_ptr_mut(key) {
-            return Some(Buckets(found));
+    fn refusal(&self, charged: &Charged<'_>, scope: usize) -> Reason {
+        // The narrowest, which most rules have alone, at hand.
+        if scope == 0 && rule::slots(charged.rule.flags) & 1 == 0 {
+            limits::rate_refusal(self, charged, 0)
+        } else {
+            apart::refusal(self, charged, scope)
         }
-        // Two CPUs may get here at once: one of them makes the entry, and both
-        // charge that one.
-        let _ = maps::SOURCES.insert(key, SourceBuckets::default(), BPF_NOEXIST as u64);
-        maps::SOURCES.get_ptr_mut(key).map(Buckets)
+    }
+
+    #[inline(always)]
+    fn pay(&self, charged: &Charged<'_>, scope: usize) -> Reason {
+        apart::pay(self, charged, scope)
+    }
+
+    #[inline(always)]
+    fn give_back(&self, charged: &Charged<'_>, scope: usize) {
+        apart::give_back(self, charged, scope);
+    }
+
+    #[inline(always)]
+    fn knows(&self, flow: &Flow, protocol: u8, half_open: bool) -> bool {
+        apart::knows(self, flow, protocol, half_open)
+    }
+
+    #[inline(always)]
+    fn note_asked(&self, flow: &Flow) {
+        apart::note_asked(self, flow);
+    }
+
+    #[inline(always)]
+    fn find_buckets(&self, key: &SourceKey) -> Option<Buckets> {
+        table::find(&self.sources(), table::hash(&globals::seed(), key))
+    }
+
+    #[inline(always)]
+    fn buckets(&self, key: &SourceKey, now: u64, proven: bool) -> Option<Buckets> {
+        let hash = table::hash(&globals::seed(), key);
+        if let Made::Evicted = apart::make_place(self, hash, key, now, proven) {
+            self.add(counters::EVICTED, 0);
+        }
+        table::find(&self.sources(), hash)
+    }
+
+    #[inline(always)]
+    fn total_buckets(&self, rule: u32, strangers: bool) -> Option<Buckets> {
+        let buckets = NonNull::new(maps::TOTALS.get_ptr_mut(total_place(rule, strangers))?)?;
+        // SAFETY: a value of an array.
+        Some(unsafe { Buckets::new(buckets) })
+    }
+
+    #[inline(always)]
+    fn slots(&self, key: &SourceKey) -> u64 {
+        slots::held(key)
+    }
+
+    #[inline(always)]
+    fn is_known(&self, source: &Address) -> bool {
+        let hash = known::hash(&globals::seed(), source);
+        known_bucket(hash).is_some_and(|bucket| known::holds(bucket, hash, self.now()))
     }
 
     #[inline(always)]
@@ -227,9 +327,40 @@ impl State for XdpState {
     }
 
     #[inline(always)]
+    fn fragments(&self) -> &Fragments {
+        control::fragments()
+    }
+
+    #[inline(always)]
+    fn fragment(&self, index: u32) -> Option<Entry<MapWord>> {
+        let entry = maps::FRAGMENTS.get_ptr_mut(index)?;
+        // SAFETY: words in an array's value.
+        Some(unsafe {
+            Entry {
+                tag: MapWord::new(&raw mut (*entry).tag),
+                clock: MapWord::new(&raw mut (*entry).clock),
+                verdict: MapWord::new(&raw mut (*entry).verdict),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn fragments_full(&self) {
+        self.add(counters::FRAGMENTS_FULL, 0);
+    }
+
+    #[inline(always)]
     fn contended(&self) {
         self.add(counters::CONTENDED, 0);
     }
+}
+
+/// The bucket of `KNOWN` that a hash leads to, by place.
+#[inline(always)]
+pub fn known_bucket(hash: u64) -> Option<impl Fn(usize) -> MapWord> {
+    let found = maps::KNOWN.get_ptr_mut(hash as u32 & globals::known_mask())?;
+    // SAFETY: words in an array's value.
+    Some(move |way| unsafe { MapWord::new((&raw mut (*found).words).cast::<u64>().add(way)) })
 }
 
 /// Whether a ban that ends at `until` (nanoseconds since boot, sleep
@@ -238,30 +369,4 @@ impl State for XdpState {
 fn holds(until: u64) -> bool {
     // SAFETY: the helper only reads the clock.
     until == bans::FOREVER || unsafe { bpf_ktime_get_boot_ns() } < until
-}
-
-/// One entry of the sources' map.
-pub struct Buckets(*mut SourceBuckets);
-
-impl filter_common::Buckets for Buckets {
-    type Cell = MapWord;
-
-    #[inline(always)]
-    fn new_connections(&self) -> MapWord {
-        // SAFETY: a word in the entry's value; the LRU may hand the entry to
-        // another source meanwhile, which costs that one a token, no more.
-        unsafe { MapWord::new(&raw mut (*self.0).new_connections) }
-    }
-
-    #[inline(always)]
-    fn packets(&self) -> MapWord {
-        // SAFETY: as above.
-        unsafe { MapWord::new(&raw mut (*self.0).packets) }
-    }
-
-    #[inline(always)]
-    fn bytes(&self) -> MapWord {
-        // SAFETY: as above.
-        unsafe { MapWord::new(&raw mut (*self.0).bytes) }
-    }
 }

@@ -1,0 +1,208 @@
+//! Parts of the verdict that are functions of their own.
+//!
+//! The kernel verifies a global function once, for any arguments, and not
+//! along every path that leads to its call (Linux 5.6, `btf_check_subprog_call`
+//! in kernel/bpf/btf.c). All arguments are numbers; what else it needs, the
+//! function finds where the packet's scratch keeps it.
+
+use core::arch::asm;
+
+use aya_ebpf::bindings::xdp_md;
+use filter_common::{
+    Reason, Socket,
+    limits::{self, Charge, Charged},
+    read::{Flow, Tcp},
+    reply,
+    table::{self, Made},
+    tables::SourceKey,
+};
+
+use crate::{
+    scratch::{self, Question},
+    socket,
+    sources::Sources,
+    state::XdpState,
+};
+
+/// In a cost: the packet belongs to a connection.
+const PROVEN: u64 = 1 << 63;
+/// In a cost: a bare SYN. No frame is so long.
+const CONNECTION: u64 = 1 << 62;
+/// In a cost: the packet may complete a handshake.
+const OPENS: u64 = 1 << 61;
+
+/// What a packet pays, as a number.
+#[inline(always)]
+fn cost(charge: Charge) -> u64 {
+    match charge {
+        Charge::Connection => CONNECTION,
+        Charge::Packet { length, proven, opens } => {
+            length as u64 | if proven { PROVEN } else { 0 } | if opens { OPENS } else { 0 }
+        }
+    }
+}
+
+macro_rules! of_one_scope {
+    ($(#[$doc:meta])* $caller:ident, $function:ident, $does:path, $answer:ty, $to:expr, $from:expr) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $caller(state: &XdpState, charged: &Charged<'_>, scope: usize) -> $answer {
+            let where_and_what = (state.place() << 8 | state.number()) as u64;
+            let answer = $function(
+                where_and_what as u32,
+                charged.number,
+                scope as u32,
+                cost(charged.charge),
+                charged.now,
+            );
+            $from(answer)
+        }
+
+        #[inline(never)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $function(place: u32, rule: u32, scope: u32, cost: u64, now: u64) -> u32 {
+            use filter_common::State as _;
+            let mut now = now;
+            // SAFETY: it changes nothing. An argument that a function does not
+            // use is not set by its callers; the verifier wants it set.
+            unsafe { asm!("{now} = {now}", now = inout(reg) now, options(nomem, nostack)) };
+            const REFUSED: u32 = Reason::ConnectionRate as u32;
+            let Some(state) = XdpState::of(place & 0xff, place >> 8) else { return REFUSED };
+            let number = rule;
+            let Some(rule) = state.rule(number) else { return REFUSED };
+            // SAFETY: the caller keeps there what it has read of the packet.
+            let source = unsafe { &scratch::kept(state.block()).flow.source };
+            let charge = if cost & CONNECTION != 0 {
+                Charge::Connection
+            } else {
+                let (proven, opens) = (cost & PROVEN != 0, cost & OPENS != 0);
+                Charge::Packet { length: cost as u32, proven, opens }
+            };
+            $to($does(&state, &Charged { number, rule, source, charge, now }, scope as usize))
+        }
+    };
+}
+
+of_one_scope!(
+    /// See [`limits::refusal`].
+    refusal, nodewall_refusal, limits::refusal, Reason, |reason| reason as u32, reason
+);
+of_one_scope!(
+    /// See [`limits::pay`].
+    pay, nodewall_pay, limits::pay, Reason, |reason| reason as u32, reason
+);
+of_one_scope!(
+    /// See [`limits::give_back`].
+    give_back, nodewall_give_back, limits::give_back, (), |()| 0, |_| ()
+);
+
+/// The reasons that a limit has, back from their numbers.
+#[inline(always)]
+fn reason(answer: u32) -> Reason {
+    const CONNECTION_RATE: u32 = Reason::ConnectionRate as u32;
+    const PACKET_RATE: u32 = Reason::PacketRate as u32;
+    const BYTE_RATE: u32 = Reason::ByteRate as u32;
+    const CONNECTION_LIMIT: u32 = Reason::ConnectionLimit as u32;
+    match answer {
+        CONNECTION_RATE => Reason::ConnectionRate,
+        PACKET_RATE => Reason::PacketRate,
+        BYTE_RATE => Reason::ByteRate,
+        CONNECTION_LIMIT => Reason::ConnectionLimit,
+        _ => Reason::Rule,
+    }
+}
+
+/// Makes a place for a key, see [`table::make`].
+#[inline(always)]
+pub fn make_place(state: &XdpState, hash: u64, key: &SourceKey, now: u64, proven: bool) -> Made {
+    // SAFETY: this CPU's own.
+    unsafe { *scratch::key(state.block()) = *key };
+    match nodewall_make(state.number(), hash, now, proven as u32) {
+        0 => Made::Idle,
+        1 => Made::Evicted,
+        _ => Made::Lost,
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_make(interface: u32, hash: u64, now: u64, proven: u32) -> u32 {
+    let Some(block) = XdpState::block_of(interface) else { return 2 };
+    // SAFETY: this CPU's own; the caller has put the key there.
+    let (word, key) = unsafe { (scratch::word(block), &*scratch::key(block)) };
+    match table::make(&Sources { word }, hash, key, now, proven != 0) {
+        Made::Idle => 0,
+        Made::Evicted => 1,
+        Made::Lost => 2,
+    }
+}
+
+/// Asks the socket table, see [`socket::lookup`].
+#[inline(always)]
+pub fn socket(state: &XdpState, flow: &Flow, answer: Option<&Tcp>) -> Socket {
+    // SAFETY: this CPU's own.
+    let question = unsafe { &mut *scratch::question(state.block()) };
+    question.flow = *flow;
+    if let Some(tcp) = answer {
+        question.tcp = *tcp;
+    }
+    match nodewall_socket(state.context, state.number(), answer.is_some() as u32) {
+        1 => Socket::Live,
+        2 => Socket::Cookie,
+        3 => Socket::HalfOpen,
+        _ => Socket::None,
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_socket(context: *mut xdp_md, interface: u32, answers: u32) -> u32 {
+    let Some(block) = XdpState::block_of(interface) else { return 0 };
+    // SAFETY: the caller has put it there.
+    let Question { flow, tcp } = unsafe { &*scratch::question(block) };
+    match socket::lookup(context, flow, if answers == 0 { None } else { Some(tcp) }) {
+        Socket::None => 0,
+        Socket::Live => 1,
+        Socket::Cookie => 2,
+        Socket::HalfOpen => 3,
+    }
+}
+
+/// In a question to the tables of flows: half-open ones count too.
+const HALF_OPEN: u32 = 1 << 8;
+
+/// Asks the tables of what this host sends, see [`reply::knows`].
+#[inline(always)]
+pub fn knows(state: &XdpState, flow: &Flow, protocol: u8, half_open: bool) -> bool {
+    // SAFETY: this CPU's own.
+    unsafe { (*scratch::question(state.block())).flow = *flow };
+    let what = protocol as u32 | if half_open { HALF_OPEN } else { 0 };
+    nodewall_knows(state.number(), what) != 0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_knows(interface: u32, what: u32) -> u32 {
+    let Some(state) = XdpState::of(interface, 0) else { return 0 };
+    // SAFETY: the caller has put it there.
+    let flow = unsafe { &(*scratch::question(state.block())).flow };
+    reply::knows(&state, flow, what as u8, what & HALF_OPEN != 0) as u32
+}
+
+/// See [`reply::note_asked`].
+#[inline(always)]
+pub fn note_asked(state: &XdpState, flow: &Flow) {
+    // SAFETY: this CPU's own.
+    unsafe { (*scratch::question(state.block())).flow = *flow };
+    nodewall_note_asked(state.number());
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_note_asked(interface: u32) -> u32 {
+    let Some(state) = XdpState::of(interface, 0) else { return 0 };
+    // SAFETY: the caller has put it there.
+    let flow = unsafe { &(*scratch::question(state.block())).flow };
+    reply::note_asked(&state, flow);
+    1
+}

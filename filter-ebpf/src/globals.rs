@@ -1,0 +1,35 @@
+//! What the loader settles once: constants to the verifier.
+
+use core::ptr;
+
+use filter_common::Seed;
+
+#[unsafe(no_mangle)]
+static SEED: Seed = [0; 2];
+/// Buckets of the table `SOURCES`, less one: a power of two, less one.
+#[unsafe(no_mangle)]
+static SOURCES_MASK: u32 = 0;
+/// Likewise of `KNOWN`.
+#[unsafe(no_mangle)]
+static KNOWN_MASK: u32 = 0;
+
+/// What hashes begin with.
+#[inline(always)]
+pub fn seed() -> Seed {
+    // SAFETY: a static; volatile, because the loader writes another value into it.
+    unsafe { ptr::read_volatile(&raw const SEED) }
+}
+
+/// What of a hash chooses the bucket of `SOURCES`.
+#[inline(always)]
+pub fn sources_mask() -> u32 {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile(&raw const SOURCES_MASK) }
+}
+
+/// What of a hash chooses the bucket of `KNOWN`.
+#[inline(always)]
+pub fn known_mask() -> u32 {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile(&raw const KNOWN_MASK) }
+}
