@@ -1,7 +1,7 @@
 //! The controller of nodewall: reads a policy, compiles it into tables, brings
 //! the program into the kernel and keeps it in step with the policy.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod cli;
 pub mod compile;
@@ -10,3 +10,4 @@ pub mod daemon;
 pub mod dataplane;
 pub mod model;
 pub mod policy;
+pub mod sockets;

@@ -45,6 +45,8 @@ pub(super) enum Command {
     Status(Status),
     /// Show each rule with its counters
     Rules(Json),
+    /// Show who is here: connections held and packets refused, by source
+    Sources(Sources),
     /// Drop everything from an address or prefix
     Ban(Ban),
     /// Take a ban back
@@ -76,12 +78,23 @@ impl Command {
             Self::Diff(args) => args.json.json,
             Self::Status(args) => args.json.json,
             Self::Rules(args) => args.json,
+            Self::Sources(args) => args.json.json,
             Self::Ban(args) => args.json.json,
             Self::Unban(args) => args.json.json,
             Self::Bans(args) => args.json.json,
             Self::Run(_) | Self::Detach(_) | Self::Completions { .. } | Self::Man => false,
         }
     }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  nodewall sources --top 20")]
+pub(super) struct Sources {
+    /// Show so many, those that hold the most connections first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub top: u32,
+    #[command(flatten)]
+    pub json: Json,
 }
 
 /// For commands that print something to read.
@@ -117,7 +130,7 @@ pub(super) struct Run {
     /// Guard this interface instead of those that the policy names (may be repeated)
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,
-    /// Enforce although answers to this host's own UDP (DNS, NTP) will be dropped
+    /// Do it also where it would lock you out; has no effect yet, this version refuses nothing for that
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -130,7 +143,6 @@ impl Run {
             began,
             config: self.config,
             interfaces: self.interface,
-            force: self.force,
             socket,
             state: self.directories.state,
             pins: self.directories.pins,
@@ -157,7 +169,7 @@ What is applied from another file than the daemon's own holds until the next rel
 pub(super) struct Apply {
     /// The policy file; without it, the one that the daemon was started with
     pub file: Option<PathBuf>,
-    /// Enforce although answers to this host's own UDP (DNS, NTP) will be dropped
+    /// Do it also where it would lock you out; has no effect yet, this version refuses nothing for that
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -283,9 +295,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_have_is_no_command_yet() {
-        for name in
-            ["confirm", "rollback", "sources", "flows", "log", "explain", "replay", "doctor"]
-        {
+        for name in ["confirm", "rollback", "flows", "log", "explain", "replay", "doctor"] {
             assert!(Args::try_parse_from(["nodewall", name]).is_err(), "{name}");
         }
         assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_err());

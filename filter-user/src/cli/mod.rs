@@ -10,6 +10,7 @@ mod output;
 mod policy;
 mod rules;
 mod shell;
+mod sources;
 mod status;
 
 use std::{
@@ -64,6 +65,7 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         Command::Diff(args) => policy::diff(&socket, &args, &mut out)?,
         Command::Status(_) => status::status(&socket, &mut out)?,
         Command::Rules(_) => rules::rules(&socket, &mut out)?,
+        Command::Sources(args) => sources::sources(&socket, &args, &mut out)?,
         Command::Ban(args) => bans::ban(&socket, &args, &mut out)?,
         Command::Unban(args) => bans::unban(&socket, &args, &mut out)?,
         Command::Bans(args) => bans::bans(&socket, &args, &mut out)?,

@@ -60,15 +60,13 @@ pub(super) fn check(args: &args::Check, out: &mut Output) -> Result<(), CliError
 /// Puts a file in force.
 pub(super) fn apply(socket: &Path, args: &args::Apply, out: &mut Output) -> Result<(), CliError> {
     let policy = args.file.as_deref().map(read).transpose()?;
-    let applied: Applied =
-        Client::connect(socket)?.ask(Command::Apply { policy, force: args.force })?;
+    let applied: Applied = Client::connect(socket)?.ask(Command::Apply { policy })?;
     show_applied(&applied, out)
 }
 
 /// Puts the daemon's own file in force.
 pub(super) fn reload(socket: &Path, out: &mut Output) -> Result<(), CliError> {
-    let applied: Applied =
-        Client::connect(socket)?.ask(Command::Apply { policy: None, force: false })?;
+    let applied: Applied = Client::connect(socket)?.ask(Command::Apply { policy: None })?;
     show_applied(&applied, out)
 }
 

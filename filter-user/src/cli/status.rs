@@ -10,7 +10,7 @@ use super::{
     error::CliError,
     output::{Output, or_dash},
 };
-use crate::control::{Client, Command, Status};
+use crate::control::{Client, Command, Status, TableEntry};
 
 pub(super) fn status(socket: &Path, out: &mut Output) -> Result<(), CliError> {
     let status: Status = Client::connect(socket)?.ask(Command::Status)?;
@@ -57,7 +57,7 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
         .collect();
     out.table(["INTERFACE", "VERDICT", "REASON", "PACKETS", "BYTES"], 2, &rows)?;
     if *contended > 0 {
-        out.line(format_args!("  {contended} of these were refused for contention or for want of room for their source"))?;
+        out.line(format_args!("  {contended} of these were refused because other processors were faster, eight times over"))?;
     }
 
     if !status.monitored.is_empty() {
@@ -77,9 +77,13 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
     let rows: Vec<_> = status
         .tables
         .iter()
-        .map(|entry| [entry.name.clone(), entry.entries.to_string(), entry.capacity.to_string()])
+        .map(|entry| {
+            let TableEntry { name, entries, capacity, full } = entry;
+            let full = full.map_or_else(|| "-".to_owned(), |full| full.to_string());
+            [name.clone(), entries.to_string(), capacity.to_string(), full]
+        })
         .collect();
-    out.table(["NAME", "ENTRIES", "CAPACITY"], 2, &rows)?;
+    out.table(["NAME", "ENTRIES", "CAPACITY", "NO ROOM FOR"], 3, &rows)?;
 
     if !status.sets.is_empty() {
         out.line("\nsets from files")?;
@@ -106,7 +110,7 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{InterfaceEntry, PolicyEntry, TableEntry, TotalEntry};
+    use crate::control::{InterfaceEntry, PolicyEntry, TotalEntry};
 
     fn example() -> Status {
         Status {
@@ -139,9 +143,22 @@ mod tests {
                 bytes: 720,
             }],
             monitored: Vec::new(),
-            tables: vec![TableEntry { name: "bans".to_owned(), entries: 1, capacity: 1_000_000 }],
+            tables: vec![TableEntry {
+                name: "bans".to_owned(),
+                entries: 1,
+                capacity: 1_000_000,
+                full: None,
+            }],
             sets: Vec::new(),
             contended: 0,
+            connections: crate::control::ConnectionsEntry {
+                held: 0,
+                counted_by: "kernel".to_owned(),
+                surplus: 0,
+                destroyed: 0,
+                idle: 0,
+                drift: 0,
+            },
             version: "0.1.0".to_owned(),
             pid: 7,
             started: "2026-01-01T00:00:00Z".to_owned(),

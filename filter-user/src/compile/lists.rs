@@ -20,8 +20,9 @@ pub(super) fn compile(trusted: &[IpNet], denied: &[IpNet]) -> Lists {
             }
         }
     }
+    bitmap.number_leaves();
     made.words = (0_u32..).zip(bitmap.words).filter(|(_, word)| *word != 0).collect();
-    made.leaves = bitmap.leaves.into_iter().collect();
+    made.leaves = bitmap.leaves.into_values().collect();
 
     let mut filter = BTreeMap::new();
     let outside = |net: &Ipv6Net| !within(net, trusted);
@@ -122,6 +123,18 @@ impl Bitmap {
         for address in first..=last {
             let (word, shift) = lists::leaf_place(address & 0xff);
             leaf.words[word] = leaf.words[word] & !(3 << shift) | u64::from(class) << shift;
+        }
+    }
+
+    /// Tells each word which leaf is the first among its entries.
+    fn number_leaves(&mut self) {
+        let mut word_before = None;
+        for (number, block) in (0_u64..).zip(self.leaves.keys()) {
+            let (index, _) = lists::block_place(*block);
+            if word_before != Some(index) {
+                self.words[index as usize] |= number << lists::LEAF_SHIFT;
+                word_before = Some(index);
+            }
         }
     }
 

@@ -14,11 +14,13 @@ use std::collections::HashMap;
 use filter_common::{
     Address, InterfaceLimit,
     rate::Limit,
-    tables::{self, Generation, INTERFACES, Leaf, View, ViewPrefix, counters, generation, rule},
+    tables::{
+        self, Generation, INTERFACES, Leaf, Masks, View, ViewPrefix, counters, generation, rule,
+    },
 };
 use thiserror::Error;
 
-use crate::policy::{Mode, Period, Policy, Rate};
+use crate::policy::{Limits, Mode, Period, Policy, Rate, Rule};
 
 /// One generation of the policy.
 #[derive(Debug, Clone, Default)]
@@ -53,8 +55,8 @@ pub struct Prefix<K> {
 pub struct Lists {
     /// The words of bitmap and filter that are not 0.
     pub words: Vec<(u32, u64)>,
-    /// By the number of the /24.
-    pub leaves: Vec<(u32, Leaf)>,
+    /// In the order of their /24s.
+    pub leaves: Vec<Leaf>,
     /// IPv6 prefixes and their class.
     pub prefixes: Vec<Prefix<Address>>,
 }
@@ -171,13 +173,7 @@ pub fn compile(
     };
     for rule in &policy.rules {
         let id = rules.get_or_add(&rule.name).ok_or(CompileError::RuleNames(rules.count()))?;
-        tables.rules.push(tables::Rule {
-            id,
-            flags: if rule.mode == Mode::Monitor { rule::MONITOR } else { 0 },
-            new_connections: limit(rule.per_source.new_connections),
-            packets: limit(rule.per_source.packets),
-            bytes: limit_of(rule.per_source.bytes, Limit::new),
-        });
+        tables.rules.push(self::rule(rule, id));
     }
     ports::compile(&policy.rules, interfaces, &mut tables)?;
     let has = |v4: bool| {
@@ -204,11 +200,59 @@ fn generation(policy: &Policy) -> Generation {
     Generation {
         flags: if policy.mode == Mode::Monitor { generation::MONITOR } else { 0 },
         protocols,
-        source_mask_ipv4: Address::mask(96 + policy.prefixes.source_ipv4).0,
-        source_mask_ipv6: Address::mask(policy.prefixes.source_ipv6).0,
+        source: masks(policy.prefixes.source_ipv4, policy.prefixes.source_ipv6),
+        network: masks(policy.prefixes.network_ipv4, policy.prefixes.network_ipv6),
         echo: limit(policy.icmp.echo),
         interface,
         ..Generation::default()
+    }
+}
+
+fn masks(ipv4: u8, ipv6: u8) -> Masks {
+    Masks { ipv4: Address::mask(96 + ipv4).0, ipv6: Address::mask(ipv6).0 }
+}
+
+/// A rule as the verdict reads it.
+fn rule(rule: &Rule, id: u32) -> tables::Rule {
+    let scopes = [&rule.per_source, &rule.per_network, &rule.total];
+    let mut flags = 0;
+    if rule.mode == Mode::Monitor {
+        flags |= rule::MONITOR;
+    }
+    let [per_source, per_network, total] = scopes.map(limits);
+    // All of the burst, which whoever comes first may have, but three quarters
+    // of the rate.
+    let strangers = limit_of(rule.total.new_connections, |amount, period, burst| {
+        match (amount.checked_mul(3), period.checked_mul(4)) {
+            (Some(amount), Some(period)) => Limit::of_packets(amount, period, burst),
+            _ => Limit::of_packets(amount, period, burst),
+        }
+    });
+    let strangers = tables::Limits { new_connections: strangers, ..tables::Limits::default() };
+    let limits = [per_source, per_network, total, strangers];
+    let mut connections = [0; rule::SCOPES];
+    for (place, scope) in scopes.into_iter().enumerate() {
+        if let Some(most) = scope.connections {
+            connections[place] = most.get();
+            flags |= 1 << place << rule::SLOTS_SHIFT;
+        }
+    }
+    for (place, limits) in limits.iter().enumerate() {
+        if limits.new_connections.is_set() {
+            flags |= 1 << place << rule::CONNECTIONS_SHIFT;
+        }
+        if limits.packets.is_set() || limits.bytes.is_set() {
+            flags |= 1 << place << rule::PACKETS_SHIFT;
+        }
+    }
+    tables::Rule { id, flags, limits, connections }
+}
+
+fn limits(limits: &Limits) -> tables::Limits {
+    tables::Limits {
+        new_connections: limit(limits.new_connections),
+        packets: limit(limits.packets),
+        bytes: limit_of(limits.bytes, Limit::new),
     }
 }
 

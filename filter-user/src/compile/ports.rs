@@ -40,6 +40,8 @@ pub(super) fn compile(
             .port_table(|rule| rule.interfaces.as_ref().is_none_or(|list| list.contains(name)))?;
         views.tables.ports.push(words);
     }
+    let tables = views.tables;
+    tables.generation.group_count = u32::try_from(tables.ports.len()).unwrap_or(u32::MAX);
     Ok(())
 }
 

@@ -14,9 +14,9 @@ use std::time::Duration;
 pub use self::client::{Client, ClientError};
 pub use self::problem::{Note, Problem};
 pub use self::report::{
-    Applied, BanEntry, BanPage, Banned, CounterEntry, Detached, Difference, InterfaceEntry,
-    MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry, Rules, SetEntry, Status,
-    TableEntry, TotalEntry, Unbanned,
+    Applied, BanEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached, Difference,
+    InterfaceEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry, Rules, SetEntry,
+    SourceReport, Sources, Status, TableEntry, TotalEntry, Unbanned,
 };
 pub use self::request::{Command, PolicyText, Request};
 pub use self::response::{Failure, FailureCode, Response};

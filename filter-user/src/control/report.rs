@@ -28,8 +28,10 @@ pub struct Status {
     /// The sets that come from files.
     pub sets: Vec<SetEntry>,
     /// Packets refused because other processors won every swap of their
-    /// bucket, or because the table of sources had no room.
+    /// bucket.
     pub contended: u64,
+    /// Connections that peers hold.
+    pub connections: ConnectionsEntry,
     /// The daemon's version.
     pub version: String,
     /// The daemon's process.
@@ -38,6 +40,43 @@ pub struct Status {
     pub started: String,
     /// Seconds since then.
     pub uptime: u64,
+}
+
+/// Connections that peers hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsEntry {
+    /// How many, under all rules.
+    pub held: u64,
+    /// `kernel`: as they come and go; `sweeps`: every few seconds only.
+    pub counted_by: String,
+    /// Those since the start that came when a limit was reached already.
+    pub surplus: u64,
+    /// How many of them were closed.
+    pub destroyed: u64,
+    /// Those since the start that were closed because they were idle.
+    pub idle: u64,
+    /// By how much counts had to be mended since the start.
+    pub drift: u64,
+}
+
+/// Who is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    /// Those that hold the most connections first.
+    pub sources: Vec<SourceReport>,
+}
+
+/// A source under one rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Its prefix, as `[prefixes]` cuts it.
+    pub source: IpNet,
+    /// The rule.
+    pub rule: String,
+    /// Connections that it holds.
+    pub connections: u64,
+    /// Packets of it that were refused for a rate since it was last idle; about.
+    pub refused: u64,
 }
 
 /// The policy in force.
@@ -97,12 +136,15 @@ pub struct MonitoredEntry {
 /// A table of bounded size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableEntry {
-    /// `bans`, `ban_prefixes`, `sources` or `rules`.
+    /// `bans`, `ban_prefixes`, `sources`, `fragments`, `slots` or `rules`.
     pub name: String,
     /// How many entries it has.
     pub entries: u64,
     /// How many it has room for.
     pub capacity: u64,
+    /// Newcomers since the start that found no room (`fragments`), or took that
+    /// of another that still counted (`sources`); `None`: they are not counted.
+    pub full: Option<u64>,
 }
 
 /// A set that comes from a file.

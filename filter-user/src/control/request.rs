@@ -31,13 +31,16 @@ pub enum Command {
     Status,
     /// The rules and their counters: [`Rules`](super::Rules).
     Rules,
+    /// Who is here: [`Sources`](super::Sources).
+    Sources {
+        /// How many at most; `None`: all.
+        #[serde(default)]
+        top: Option<u32>,
+    },
     /// Puts a policy in force: [`Applied`](super::Applied).
     Apply {
         /// `None`: the file that the daemon was started with.
         policy: Option<PolicyText>,
-        /// Do it even where it would be refused.
-        #[serde(default)]
-        force: bool,
     },
     /// What [`Apply`](Self::Apply) would change: [`Difference`](super::Difference).
     Diff {
@@ -112,7 +115,7 @@ mod tests {
         assert_eq!(round(r#"{"v":1,"command":"status"}"#).command, Command::Status);
         assert_eq!(round(r#"{"v":1,"command":"rules"}"#).command, Command::Rules);
         assert_eq!(round(r#"{"v":1,"command":"detach"}"#).command, Command::Detach);
-        let reload = Command::Apply { policy: None, force: false };
+        let reload = Command::Apply { policy: None };
         assert_eq!(round(r#"{"v":1,"command":"apply","policy":null}"#).command, reload);
         let policy = PolicyText { file: "/p.toml".into(), text: "mode = \"monitor\"\n".to_owned() };
         let line =

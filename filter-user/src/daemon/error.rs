@@ -48,13 +48,6 @@ pub enum DaemonError {
     /// No netlink socket.
     #[error("no netlink socket could be opened ({0}): nodewall needs one to find the interfaces")]
     Netlink(#[source] io::Error),
-    /// Enforcing would cut the host's own UDP.
-    #[error(
-        "this version does not yet let in the answers to UDP that this host sends, so enforcing here would drop those of DNS and NTP servers: \
-         set `mode = \"monitor\"` in the policy, {}",
-        .0.remedy()
-    )]
-    NeedsForce(ForceFor),
     /// A trusted address is to be banned.
     #[error(
         "{prefix} is inside of {trusted}, which the policy trusts, and trusted wins: take it out of `[sources] trusted`, or add `--force` to ban it all the same"
@@ -109,27 +102,6 @@ pub enum DaemonError {
     Stopping,
 }
 
-/// What enforcing was asked by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForceFor {
-    /// `run`.
-    Run,
-    /// `apply`.
-    Apply,
-    /// `reload`, which has no `--force`.
-    Reload,
-}
-
-impl ForceFor {
-    const fn remedy(self) -> &'static str {
-        match self {
-            Self::Run => "or add `--force` to run it all the same",
-            Self::Apply => "or add `--force` to apply it all the same",
-            Self::Reload => "or apply the file with `nodewall apply --force`",
-        }
-    }
-}
-
 impl DaemonError {
     /// What kind of failure it is.
     #[must_use]
@@ -143,7 +115,6 @@ impl DaemonError {
             | Self::BanTime(_) => FailureCode::Invalid,
             Self::Load(LoadError::NotPermitted | LoadError::LockedDown { .. })
             | Self::Attach(AttachError::NotPermitted { .. })
-            | Self::NeedsForce(_)
             | Self::Trusted { .. } => FailureCode::Refused,
             _ => FailureCode::Failed,
         }

@@ -7,7 +7,6 @@
 
 mod error;
 mod log;
-mod namespace;
 mod network;
 mod owner;
 mod server;
@@ -29,17 +28,14 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub use self::error::{DaemonError, ForceFor};
+pub use self::error::DaemonError;
 pub use self::log::init as init_log;
 use self::{
     network::Network,
     owner::{Contents, Owner, OwnerHandle, Start},
     socket::ControlSocket,
 };
-use crate::{
-    control::Note,
-    policy::{self, Mode},
-};
+use crate::{control::Note, policy};
 
 /// How the daemon is started.
 #[derive(Debug)]
@@ -50,8 +46,6 @@ pub struct Options {
     pub config: PathBuf,
     /// Interfaces to guard instead of the policy's; empty: the policy's.
     pub interfaces: Vec<String>,
-    /// Enforce even where that cuts the host's own UDP.
-    pub force: bool,
     /// The control socket.
     pub socket: PathBuf,
     /// For what later versions keep.
@@ -76,15 +70,6 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     if options.state.is_some() || options.pins.is_some() {
         warn!("--state and --pins have no effect yet: this version keeps and pins nothing");
     }
-    let own_namespace = namespace::is_machines_own();
-    if loaded.policy.mode == Mode::Enforce {
-        if own_namespace && !options.force {
-            return Err(DaemonError::NeedsForce(ForceFor::Run));
-        }
-        warn!(
-            "this version does not yet let in the answers to UDP that this host sends: those of DNS and NTP servers are dropped unless a rule admits them"
-        );
-    }
     let mut socket = ControlSocket::take(&options.socket)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -103,7 +88,6 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             loaded,
             contents,
             interfaces: options.interfaces,
-            own_namespace,
             network,
             files_changed: Arc::clone(&files_changed),
         };

@@ -4,11 +4,12 @@ use std::{fs, path::PathBuf};
 
 use aya::programs::{
     ProgramError, XdpMode,
+    tc::SchedClassifierLink,
     xdp::{XdpError, XdpLink},
 };
 use nix::libc;
 
-use super::{AttachError, DataPlane};
+use super::{AttachError, DataPlane, Hook};
 use crate::policy::Attach;
 
 /// How the program runs on an interface.
@@ -31,7 +32,7 @@ impl AttachMode {
     }
 }
 
-/// The program on an interface; it is taken off when this value goes.
+/// The programs on an interface; they are taken off when this value goes.
 #[derive(Debug)]
 pub struct Attachment {
     /// How it runs.
@@ -40,7 +41,9 @@ pub struct Attachment {
     pub why: Option<String>,
     /// The kernel's index of the interface.
     pub index: u32,
+    // In this order: what is received is judged for as long as what is sent is recorded.
     _link: XdpLink,
+    _egress: SchedClassifierLink,
 }
 
 /// Types of interface, include/uapi/linux/if_arp.h.
@@ -70,28 +73,36 @@ impl DataPlane {
         };
         // First the table, so that not one packet is judged under no number.
         self.guard(*index, number, raw_ip)?;
-        let attached = self.attach_link(interface, wanted);
+        let attached = self.attach_both(interface, wanted);
         if attached.is_err() {
             self.unguard(*index)?;
         }
         attached
     }
 
-    fn attach_link(
+    /// First what records, so that nothing is missed that is answered later;
+    /// then what was open before; then what judges.
+    fn attach_both(
         &mut self,
         interface: &Interface,
         wanted: Attach,
     ) -> Result<Attachment, AttachError> {
+        let egress = super::egress::attach(&mut self.ebpf, interface, Hook::of_kernel())?;
+        self.seed()?;
+        let (mode, why, link) = self.attach_link(interface, wanted)?;
+        Ok(Attachment { mode, why, index: interface.index, _link: link, _egress: egress })
+    }
+
+    fn attach_link(
+        &mut self,
+        interface: &Interface,
+        wanted: Attach,
+    ) -> Result<(AttachMode, Option<String>, XdpLink), AttachError> {
         let native = match wanted {
             Attach::Generic => None,
             Attach::Auto | Attach::Native => match self.try_mode(interface, XdpMode::Driver) {
                 Ok(link) => {
-                    return Ok(Attachment {
-                        mode: AttachMode::Native,
-                        why: None,
-                        index: interface.index,
-                        _link: link,
-                    });
+                    return Ok((AttachMode::Native, None, link));
                 }
                 Err(error) => Some(error),
             },
@@ -110,12 +121,7 @@ impl DataPlane {
             None => None,
         };
         match self.try_mode(interface, XdpMode::Skb) {
-            Ok(link) => Ok(Attachment {
-                mode: AttachMode::Generic,
-                why,
-                index: interface.index,
-                _link: link,
-            }),
+            Ok(link) => Ok((AttachMode::Generic, why, link)),
             Err(error) => Err(error.beyond_mode(interface).unwrap_or_else(|| {
                 AttachError::Refused { interface: interface.name.clone(), why: error.text }
             })),

@@ -1,4 +1,5 @@
-//! The kernel's clock that goes on through sleep, in which bans end.
+//! The kernel's clocks: bans end in the one that goes on through sleep, packets
+//! are timed in the other.
 
 use std::time::Duration;
 
@@ -12,4 +13,12 @@ pub type BootTime = Duration;
 pub fn boot_time() -> BootTime {
     // The clock exists since Linux 2.6.39; there is no way for this to fail.
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+}
+
+/// Nanoseconds since boot, sleep left out (`CLOCK_MONOTONIC`): the packets' clock.
+#[must_use]
+pub fn monotonic() -> u64 {
+    // As above.
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

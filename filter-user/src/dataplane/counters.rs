@@ -58,9 +58,22 @@ impl Totals {
     }
 
     pub(super) fn contended(&self) -> Result<u64, MapFault> {
+        self.everywhere(counters::CONTENDED)
+    }
+
+    pub(super) fn evicted(&self) -> Result<u64, MapFault> {
+        self.everywhere(counters::EVICTED)
+    }
+
+    pub(super) fn fragments_full(&self) -> Result<u64, MapFault> {
+        self.everywhere(counters::FRAGMENTS_FULL)
+    }
+
+    /// One counter, over all interfaces.
+    fn everywhere(&self, place: u32) -> Result<u64, MapFault> {
         (0..INTERFACES).try_fold(0, |packets, number| {
             let blocks = self.0.get(&number, 0).map_err(MapFault::of(Self::MAP, "read"))?;
-            Ok(packets + at(&blocks, counters::CONTENDED).packets)
+            Ok(packets + at(&blocks, place).packets)
         })
     }
 }

@@ -107,8 +107,8 @@ fn remedy(table: &str) -> &'static str {
 }
 
 /// What the system call itself said.
-fn root_cause(error: &MapError) -> String {
-    let mut cause: &dyn std::error::Error = error;
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
@@ -170,6 +170,16 @@ pub enum AttachError {
         interface: String,
         /// Its type, include/uapi/linux/if_arp.h.
         kind: u32,
+    },
+    /// The classifier of what is sent could not be attached.
+    #[error(
+        "the program that records what interface {interface} sends cannot be attached: {why}; `tc filter show dev {interface} egress` shows what else is on that hook, and a kernel before 6.6 needs `sch_ingress` and `cls_bpf`"
+    )]
+    Egress {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        why: String,
     },
     /// Not privileged.
     #[error(

@@ -5,7 +5,7 @@ use std::thread;
 
 use aya::{
     Ebpf,
-    maps::{Array, ArrayOfMaps, HashMap, InnerMap, LpmTrie, MapData, MapError, lpm_trie::Key},
+    maps::{Array, ArrayOfMaps, InnerMap, LpmTrie, MapData, MapError, lpm_trie::Key},
 };
 use filter_common::{
     Address,
@@ -28,7 +28,7 @@ pub(super) struct Generations {
     prefixes: Outer<LpmTrie<MapData, ViewPrefix, u32>>,
     rules: Outer<Array<MapData, Rule>>,
     lists: Outer<Array<MapData, u64>>,
-    leaves: Outer<HashMap<MapData, u32, Leaf>>,
+    leaves: Outer<Array<MapData, Leaf>>,
     list_prefixes: Outer<LpmTrie<MapData, Address, u32>>,
     /// The place in force, and the one that was in force before it.
     current: Option<u32>,
@@ -148,15 +148,11 @@ impl Generations {
                 }),
                 scope.spawn(move || {
                     let words = &tables.lists.words;
-                    lists.put(slot, words.len(), |_| sparse(lists::WORDS, INNER, words))
+                    lists.put(slot, words.len(), |_| sparse(lists::WORDS, 0, words))
                 }),
                 scope.spawn(move || {
                     let entries = &tables.lists.leaves;
-                    leaves.put(slot, entries.len(), |length| {
-                        let mut map = HashMap::create(length, NO_PREALLOC)?;
-                        entries.iter().try_for_each(|(block, leaf)| map.insert(block, leaf, 0))?;
-                        Ok(map)
-                    })
+                    leaves.put(slot, entries.len(), |length| array(length, entries))
                 }),
                 scope.spawn(move || {
                     let entries = &tables.lists.prefixes;

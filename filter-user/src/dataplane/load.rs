@@ -1,18 +1,27 @@
 //! Brings the program and its maps into the kernel.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapError},
     programs::{ProgramError, Xdp},
     util::KernelVersion,
 };
+use filter_common::Seed;
 
 use super::{
     Bans, DataPlane, LoadError, PROGRAM,
     control::Control,
     counters::{RuleCounters, Totals},
+    egress,
+    flows::{Flows, sizes},
+    fragments::Fragments,
     generations::Generations,
+    slots::Slots,
+    sources::Sources,
 };
+use crate::policy::Tables;
 
 /// The object, built from `filter-ebpf` and embedded.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
@@ -26,10 +35,8 @@ pub fn minimum_kernel() -> KernelVersion {
 /// What is settled when the program is loaded.
 #[derive(Debug, Clone)]
 pub struct Options<'a> {
-    /// Single addresses that can be banned at a time.
-    pub bans: u32,
-    /// Sources whose rates are known at a time.
-    pub sources: u32,
+    /// How large the tables are.
+    pub tables: Tables,
     /// What the program itself logs.
     pub log: KernelLog,
     /// Another object than the embedded one.
@@ -38,8 +45,7 @@ pub struct Options<'a> {
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        let tables = crate::policy::Tables::default();
-        Self { bans: tables.bans, sources: tables.sources, log: KernelLog::Off, object: None }
+        Self { tables: Tables::default(), log: KernelLog::Off, object: None }
     }
 }
 
@@ -66,22 +72,41 @@ impl DataPlane {
             KernelLog::Off => 0,
             KernelLog::Drops => 4,
         };
-        let mut ebpf = EbpfLoader::new()
+        let tables = &options.tables;
+        let bans = tables.bans.max(1);
+        let [sources, known] = [tables.sources, tables.known].map(Sources::buckets);
+        let fragments = Fragments::buckets(tables.fragments);
+        let mut loader = EbpfLoader::new();
+        for (map, entries) in sizes(&tables.flows) {
+            loader.map_max_entries(map, entries.max(1));
+        }
+        let mut ebpf = loader
             .verifier_log_level(VerifierLogLevel::STATS)
-            .map_max_entries("BANS", options.bans.max(1))
-            .map_max_entries("SOURCES", options.sources.max(1))
+            .map_max_entries("BANS", bans)
+            .map_max_entries(Sources::MAP, sources)
+            .map_max_entries("KNOWN", known)
+            .map_max_entries(Slots::COUNTED, tables.slots)
+            .map_max_entries(Slots::MENDED, tables.slots)
+            .map_max_entries(Fragments::MAP, fragments * filter_common::tables::fragments::WAYS)
+            .override_global("SEED", &seed(), true)
+            .override_global("SOURCES_MASK", &(sources - 1), true)
+            .override_global("KNOWN_MASK", &(known - 1), true)
             .override_global("AYA_LOG_LEVEL", &level, false)
             .load(options.object.unwrap_or(OBJECT))
             .map_err(load_error)?;
         program(&mut ebpf)?.load().map_err(program_error)?;
+        egress::program(&mut ebpf)?.load().map_err(program_error)?;
+        Slots::program(&mut ebpf)?.load().map_err(program_error)?;
         let control = Control::take(&mut ebpf)?;
         Ok(Self {
             generations: Generations::take(&mut ebpf, control.clone())?,
-            sources: take(&mut ebpf, "SOURCES")?,
-            sources_capacity: options.sources.max(1),
+            slots: Slots::take(&mut ebpf, control.clone(), tables.slots)?,
+            sources: Sources::take(&mut ebpf)?,
+            flows: Flows::take(&mut ebpf, &tables.flows)?,
             totals: Totals::take(&mut ebpf)?,
             rule_counters: RuleCounters::take(&mut ebpf)?,
-            bans: Bans::take(&mut ebpf, control.clone(), options.bans.max(1))?,
+            bans: Bans::take(&mut ebpf, control.clone(), bans)?,
+            fragments: Fragments::take(&mut ebpf, &control, fragments)?,
             control,
             ebpf,
         })
@@ -100,6 +125,13 @@ pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
         Some(program) => program.try_into().map_err(|_| missing),
         None => Err(missing),
     }
+}
+
+/// What hashes in the kernel begin with: as random as what std's own hash maps
+/// begin with, which is the system's randomness.
+fn seed() -> Seed {
+    let random = || RandomState::new().build_hasher().finish();
+    [random(), random()]
 }
 
 /// Takes a map out of the object, as the type that it has.

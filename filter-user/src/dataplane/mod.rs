@@ -4,25 +4,38 @@
 mod attach;
 mod bans;
 mod clock;
+mod conntrack;
 mod control;
 mod counters;
+mod egress;
 mod error;
+mod flows;
+mod fragments;
 mod generations;
 mod load;
+mod namespace;
+mod slots;
+mod sources;
 
 pub use attach::{AttachMode, Attachment, Interface};
 pub use bans::{Ban, Bans, Until};
-pub use clock::{BootTime, boot_time};
+pub use clock::{BootTime, boot_time, monotonic};
 pub use counters::{InterfaceCounter, RuleCounter};
+pub use egress::Hook;
 pub use error::{AttachError, LoadError, MapFault};
+pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
+pub use slots::{CgroupError, Slots};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData},
-    programs::Xdp,
+    programs::{SchedClassifier, Xdp, tc::SchedClassifierLink},
 };
-use filter_common::tables::interfaces::{self, Entry};
+use filter_common::{
+    FlowKey, FlowTable,
+    tables::interfaces::{self, Entry},
+};
+use tracing::debug;
 
 /// The program's name in the object.
 const PROGRAM: &str = "nodewall";
@@ -32,12 +45,13 @@ pub struct DataPlane {
     ebpf: Ebpf,
     generations: generations::Generations,
     control: control::Control,
-    sources:
-        HashMap<MapData, filter_common::tables::SourceKey, filter_common::tables::SourceBuckets>,
-    sources_capacity: u32,
+    slots: slots::Slots,
+    sources: sources::Sources,
+    flows: flows::Flows,
     totals: counters::Totals,
     rule_counters: counters::RuleCounters,
     bans: Bans,
+    fragments: fragments::Fragments,
 }
 
 impl std::fmt::Debug for DataPlane {
@@ -128,10 +142,148 @@ impl DataPlane {
         &self.bans
     }
 
-    /// How many sources' rates are known, and how many there is room for.
+    /// The connections that are held.
+    pub fn slots(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    /// The connections that are held, to look at.
     #[must_use]
-    pub fn sources(&self) -> (usize, u32) {
-        (self.sources.keys().filter(Result::is_ok).count(), self.sources_capacity)
+    pub fn slots_ref(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// How many sources' and networks' rates are known, and how many there is
+    /// room for.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn sources(&self) -> Result<(usize, u32), MapFault> {
+        let mut taken = 0;
+        for entry in self.sources.entries() {
+            entry?;
+            taken += 1;
+        }
+        Ok((taken, self.sources.capacity()))
+    }
+
+    /// What is known of the rates of each source and network.
+    pub fn source_entries(
+        &self,
+    ) -> impl Iterator<Item = Result<filter_common::table::SourceEntry, MapFault>> {
+        self.sources.entries()
+    }
+
+    /// Sources and networks whose debt was forgotten to make room for others.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn evicted(&self) -> Result<u64, MapFault> {
+        self.totals.evicted()
+    }
+
+    /// How full the tables of what this host sends are.
+    #[must_use]
+    pub fn flows(&self) -> [Fill; 4] {
+        self.flows.fill()
+    }
+
+    /// Takes into the tables what connection tracking knows of, so that what
+    /// containers had open goes on whoever speaks next. Without connection
+    /// tracking, or leave to ask it, there is nothing to take.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the write.
+    fn seed(&mut self) -> Result<(), MapFault> {
+        let seeds = match conntrack::seeds() {
+            Ok(seeds) => seeds,
+            Err(error) => {
+                debug!("connection tracking tells nothing: {error}");
+                return Ok(());
+            }
+        };
+        let now = monotonic();
+        for seed in &seeds {
+            self.flows.remember(seed.table, &seed.key, seed.word(now), now)?;
+        }
+        debug!(entries = seeds.len(), "connections taken from connection tracking");
+        Ok(())
+    }
+
+    /// Puts an entry into a table of what this host sends, as of `now`
+    /// ([`monotonic`]): for tests of what takes days.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the write.
+    #[doc(hidden)]
+    pub fn remember(
+        &mut self,
+        table: FlowTable,
+        key: &FlowKey,
+        word: u64,
+        now: u64,
+    ) -> Result<(), MapFault> {
+        self.flows.remember(table, key, word, now)
+    }
+
+    /// The entry of a flow, zero for none: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn flow_entry(&self, table: FlowTable, key: &FlowKey) -> u64 {
+        self.flows.entry(table, key)
+    }
+
+    /// Attaches the classifier alone, until the value goes: for tests of hooks
+    /// that this kernel would not choose.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    #[doc(hidden)]
+    pub fn attach_classifier(
+        &mut self,
+        interface: &Interface,
+        hook: Hook,
+    ) -> Result<SchedClassifierLink, AttachError> {
+        egress::attach(&mut self.ebpf, interface, hook)
+    }
+
+    /// The classifier, for tests that run it on packets of their own.
+    ///
+    /// # Errors
+    ///
+    /// Never, once it was loaded.
+    pub fn classifier(&mut self) -> Result<&mut SchedClassifier, LoadError> {
+        egress::program(&mut self.ebpf)
+    }
+
+    /// How many datagrams in fragments are known, and how many there is room for.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn fragments(&self) -> Result<(u32, u32), MapFault> {
+        self.fragments.fill()
+    }
+
+    /// Where the program looks for datagrams in fragments, for a model that is
+    /// to agree with it.
+    #[must_use]
+    pub fn fragment_table(&self) -> filter_common::tables::Fragments {
+        self.fragments.table()
+    }
+
+    /// Datagrams whose later fragments dropped because the first one found no room.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn fragments_full(&self) -> Result<u64, MapFault> {
+        self.totals.fragments_full()
     }
 
     /// What was counted on the interface with that number.
@@ -143,8 +295,7 @@ impl DataPlane {
         self.totals.of_interface(number)
     }
 
-    /// Packets refused because other CPUs won every swap of their bucket, or
-    /// because the table of sources had no room.
+    /// Packets refused because other CPUs won every swap of their bucket.
     ///
     /// # Errors
     ///

@@ -2,6 +2,8 @@
 //! the kernel keeps, and a clock that is set by hand. With it the verdict's
 //! own code judges packets without a kernel.
 
+mod flows;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
@@ -10,10 +12,12 @@ use std::{
 };
 
 use filter_common::{
-    Address, InterfaceLimit, Outcome, Socket, State, judge,
+    Address, InterfaceLimit, Outcome, Socket, State,
+    fragments::Entry,
+    judge,
     rate::TICKS_PER_NS,
     read::{Flow, Tcp},
-    tables::{Generation, Leaf, Rule, SourceBuckets, SourceKey, View, ViewPrefix, bans, lists},
+    tables::{Fragments, Generation, Leaf, Rule, SourceKey, View, ViewPrefix, bans, lists},
 };
 use ipnet::IpNet;
 
@@ -26,13 +30,20 @@ pub struct Model {
     ports: HashMap<(u32, u32), u64>,
     prefixes: Trie<ViewPrefix>,
     list_words: HashMap<u32, u64>,
-    list_leaves: HashMap<u32, Leaf>,
     list_prefixes: Trie<Address>,
     /// When each ban ends, in nanoseconds of the model's clock.
     bans: HashMap<IpNet, u64>,
     sockets: HashMap<Flow, Socket>,
+    flows: flows::FlowTables,
     sources: RefCell<HashMap<SourceKey, Buckets>>,
+    /// By the rule's number: what all its sources share, or the strangers' part.
+    totals: RefCell<HashMap<(u32, bool), Buckets>>,
+    known: HashSet<Address>,
+    slots: HashMap<SourceKey, u64>,
     interface_rates: RefCell<HashMap<(u32, u32), Word>>,
+    fragments: RefCell<HashMap<u32, [Word; 3]>>,
+    /// The table of fragmented datagrams.
+    pub fragment_table: Fragments,
     /// The interface that packets come in on.
     pub interface: u32,
     /// Whether its frames begin with the IP header.
@@ -40,6 +51,7 @@ pub struct Model {
     /// Nanoseconds.
     pub now: Cell<u64>,
     contended: Cell<u64>,
+    fragments_full: Cell<u64>,
 }
 
 impl Model {
@@ -61,7 +73,6 @@ impl Model {
             .collect();
         self.prefixes = Trie::new(&tables.prefixes);
         self.list_words = tables.lists.words.iter().copied().collect();
-        self.list_leaves = tables.lists.leaves.iter().copied().collect();
         self.list_prefixes = Trie::new(&tables.lists.prefixes);
         self.tables = tables;
     }
@@ -76,6 +87,16 @@ impl Model {
         self.sockets.insert(flow, socket);
     }
 
+    /// Remembers that a source prefix completed a handshake.
+    pub fn set_known(&mut self, source: Address) {
+        self.known.insert(source);
+    }
+
+    /// Settles how many connections are held under a key.
+    pub fn set_slots(&mut self, key: SourceKey, held: u64) {
+        self.slots.insert(key, held);
+    }
+
     /// Judges one frame.
     #[must_use]
     pub fn judge(&self, frame: &[u8]) -> Outcome {
@@ -86,6 +107,12 @@ impl Model {
     #[must_use]
     pub fn contended_packets(&self) -> u64 {
         self.contended.get()
+    }
+
+    /// Datagrams whose later fragments drop for want of room.
+    #[must_use]
+    pub fn fragments_full_datagrams(&self) -> u64 {
+        self.fragments_full.get()
     }
 
     fn is_banned(&self, source: &Address, whole: bool) -> bool {
@@ -119,8 +146,8 @@ impl State for Model {
         self.list_words.get(&index).copied().unwrap_or(0)
     }
 
-    fn list_leaf(&self, block: u32) -> Option<&Leaf> {
-        self.list_leaves.get(&block)
+    fn list_leaf(&self, leaf: u32) -> Option<&Leaf> {
+        self.tables.lists.leaves.get(leaf as usize)
     }
 
     fn list_prefix(&self, source: &Address) -> u32 {
@@ -174,13 +201,42 @@ impl State for Model {
         }
     }
 
-    fn buckets(&self, key: &SourceKey) -> Option<Buckets> {
+    fn find_buckets(&self, key: &SourceKey) -> Option<Buckets> {
+        self.sources.borrow().get(key).cloned()
+    }
+
+    fn buckets(&self, key: &SourceKey, _: u64, _: bool) -> Option<Buckets> {
         Some(self.sources.borrow_mut().entry(*key).or_default().clone())
+    }
+
+    fn total_buckets(&self, rule: u32, strangers: bool) -> Option<Buckets> {
+        Some(self.totals.borrow_mut().entry((rule, strangers)).or_default().clone())
+    }
+
+    fn slots(&self, key: &SourceKey) -> u64 {
+        self.slots.get(key).copied().unwrap_or(0)
+    }
+
+    fn is_known(&self, source: &Address) -> bool {
+        self.known.contains(source)
     }
 
     fn interface_bucket(&self, limit: InterfaceLimit) -> Option<Word> {
         let key = (self.interface, limit as u32);
         Some(self.interface_rates.borrow_mut().entry(key).or_default().clone())
+    }
+
+    fn fragments(&self) -> &Fragments {
+        &self.fragment_table
+    }
+
+    fn fragment(&self, index: u32) -> Option<Entry<Word>> {
+        let [tag, clock, verdict] = self.fragments.borrow_mut().entry(index).or_default().clone();
+        Some(Entry { tag, clock, verdict })
+    }
+
+    fn fragments_full(&self) {
+        self.fragments_full.set(self.fragments_full.get() + 1);
     }
 
     fn contended(&self) {
@@ -251,19 +307,6 @@ pub struct Buckets {
     bytes: Word,
 }
 
-impl Buckets {
-    /// As they stand.
-    #[must_use]
-    pub fn words(&self) -> SourceBuckets {
-        use filter_common::Cell as _;
-        SourceBuckets {
-            new_connections: self.new_connections.load(),
-            packets: self.packets.load(),
-            bytes: self.bytes.load(),
-        }
-    }
-}
-
 impl filter_common::Buckets for Buckets {
     type Cell = Word;
 
@@ -278,4 +321,8 @@ impl filter_common::Buckets for Buckets {
     fn bytes(&self) -> Word {
         self.bytes.clone()
     }
+
+    // No verdict depends on either while there is room, and here there is.
+    fn prove(&self, _: u64) {}
+    fn refuse(&self) {}
 }

@@ -1,5 +1,7 @@
 //! Parts of a policy in the words of its file.
 
+use std::{num::NonZeroU32, time::Duration};
+
 use super::diff::{FEW, Listed};
 use super::model::{Limits, Mode, PortRange, Rate, Rule, Source};
 use super::protocols;
@@ -7,7 +9,7 @@ use super::rate::Unit;
 
 /// A rule in one line: `tcp/22 from 10.8.0.0/24 on wg0, per_source.packets 20/s burst 40`.
 pub(super) fn rule(rule: &Rule) -> String {
-    let Rule { name: _, ports: open, from, interfaces: bound, mode, per_source, line: _ } = rule;
+    let Rule { ports: open, from, interfaces: bound, mode, idle_timeout, .. } = rule;
     let mut out = format!("{} from {}", ports(open), source(from));
     if bound.is_some() {
         out.push_str(" on ");
@@ -16,7 +18,15 @@ pub(super) fn rule(rule: &Rule) -> String {
     if *mode == Mode::Monitor {
         out.push_str(", monitor");
     }
-    for limit in limits(per_source) {
+    if idle_timeout.is_some() {
+        out.push_str(&format!(", idle_timeout {}", idle(*idle_timeout)));
+    }
+    for (key, most) in connections(rule) {
+        if let Some(most) = most {
+            out.push_str(&format!(", {key} {most}"));
+        }
+    }
+    for limit in limits(rule) {
         if let Some(rate) = limit.rate {
             out.push_str(&format!(", {} {}", limit.key, rate_text(rate, limit.unit)));
         }
@@ -52,6 +62,21 @@ pub(super) fn protocols(list: &[u8]) -> String {
     }
 }
 
+/// How many connections may be held, by scope, with the keys of the file.
+pub(super) fn connections(rule: &Rule) -> [(&'static str, Option<NonZeroU32>); 3] {
+    let Rule { per_source, per_network, total, .. } = rule;
+    [
+        ("per_source.connections", per_source.connections),
+        ("per_network.connections", per_network.connections),
+        ("total.connections", total.connections),
+    ]
+}
+
+/// `10m`, or `none`.
+pub(super) fn idle(timeout: Option<Duration>) -> String {
+    timeout.map_or_else(|| "none".to_owned(), |time| humantime::format_duration(time).to_string())
+}
+
 /// One limit with the key that it has in the file.
 pub(super) struct NamedLimit {
     pub key: &'static str,
@@ -59,17 +84,28 @@ pub(super) struct NamedLimit {
     pub rate: Option<Rate>,
 }
 
-/// Every limit of `per_source`, set or not, always in the same order.
-pub(super) fn limits(limits: &Limits) -> [NamedLimit; 3] {
-    let Limits { new_connections, packets, bytes } = *limits;
+/// Every limit of a rule, set or not, always in the same order.
+pub(super) fn limits(rule: &Rule) -> [NamedLimit; 9] {
+    let Rule { per_source, per_network, total, .. } = rule;
+    let [a, b, c] = limits_of(
+        per_source,
+        ["per_source.new_connections", "per_source.packets", "per_source.bytes"],
+    );
+    let [d, e, f] = limits_of(
+        per_network,
+        ["per_network.new_connections", "per_network.packets", "per_network.bytes"],
+    );
+    let [g, h, i] = limits_of(total, ["total.new_connections", "total.packets", "total.bytes"]);
+    [a, b, c, d, e, f, g, h, i]
+}
+
+fn limits_of(limits: &Limits, keys: [&'static str; 3]) -> [NamedLimit; 3] {
+    let Limits { connections: _, new_connections, packets, bytes } = *limits;
+    let named = |index: usize, unit, rate| NamedLimit { key: keys[index], unit, rate };
     [
-        NamedLimit {
-            key: "per_source.new_connections",
-            unit: Unit::Packets,
-            rate: new_connections,
-        },
-        NamedLimit { key: "per_source.packets", unit: Unit::Packets, rate: packets },
-        NamedLimit { key: "per_source.bytes", unit: Unit::Bytes, rate: bytes },
+        named(0, Unit::Packets, new_connections),
+        named(1, Unit::Packets, packets),
+        named(2, Unit::Bytes, bytes),
     ]
 }
 

@@ -207,14 +207,32 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     fields.value("icmp.errors", &icmp.errors, &new.icmp.errors, rate);
     fields.value("protocols.allow", protocols, &new.protocols, |list| describe::protocols(list));
     let (was, will) = (prefixes, &new.prefixes);
-    fields.value("prefixes.source_ipv4", &was.source_ipv4, &will.source_ipv4, ToString::to_string);
-    fields.value("prefixes.source_ipv6", &was.source_ipv6, &will.source_ipv6, ToString::to_string);
-    fields.value("tables.bans", &tables.bans, &new.tables.bans, ToString::to_string);
-    fields.value("tables.sources", &tables.sources, &new.tables.sources, ToString::to_string);
+    for (field, was, will) in [
+        ("prefixes.source_ipv4", was.source_ipv4, will.source_ipv4),
+        ("prefixes.source_ipv6", was.source_ipv6, will.source_ipv6),
+        ("prefixes.network_ipv4", was.network_ipv4, will.network_ipv4),
+        ("prefixes.network_ipv6", was.network_ipv6, will.network_ipv6),
+    ] {
+        fields.value(field, &was, &will, ToString::to_string);
+    }
+    let (flows, new_flows) = (&tables.flows, &new.tables.flows);
+    for (field, was, will) in [
+        ("tables.bans", tables.bans, new.tables.bans),
+        ("tables.sources", tables.sources, new.tables.sources),
+        ("tables.known", tables.known, new.tables.known),
+        ("tables.flows", flows.flows, new_flows.flows),
+        ("tables.answered", flows.answered, new_flows.answered),
+        ("tables.half_open", flows.half_open, new_flows.half_open),
+        ("tables.asked", flows.asked, new_flows.asked),
+        ("tables.slots", tables.slots, new.tables.slots),
+        ("tables.fragments", tables.fragments, new.tables.fragments),
+    ] {
+        fields.value(field, &was, &will, ToString::to_string);
+    }
 }
 
 fn diff_rule(old: &Rule, new: &Rule, compared: &mut Compared, out: &mut Vec<Change>) {
-    let Rule { name, ports, from, interfaces, mode, per_source, line: _ } = old;
+    let Rule { name, ports, from, interfaces, mode, idle_timeout, .. } = old;
     let mut fields = Fields { rule: Some(name), out };
     fields.value("ports", ports, &new.ports, |ports| describe::ports(ports));
     match (from, &new.from) {
@@ -234,9 +252,13 @@ fn diff_rule(old: &Rule, new: &Rule, compared: &mut Compared, out: &mut Vec<Chan
         describe::interfaces(list.as_deref(), "all guarded interfaces")
     });
     fields.value("mode", mode, &new.mode, ToString::to_string);
-    for (was, will) in
-        describe::limits(per_source).into_iter().zip(describe::limits(&new.per_source))
-    {
+    fields.value("idle_timeout", idle_timeout, &new.idle_timeout, |idle| describe::idle(*idle));
+    for (was, will) in describe::connections(old).into_iter().zip(describe::connections(new)) {
+        fields.value(was.0, &was.1, &will.1, |most| {
+            most.map_or_else(|| "none".to_owned(), |most| most.to_string())
+        });
+    }
+    for (was, will) in describe::limits(old).into_iter().zip(describe::limits(new)) {
         fields.value(was.key, &was.rate, &will.rate, |rate| {
             rate.map_or_else(|| "none".to_owned(), |rate| rate_text(rate, was.unit))
         });

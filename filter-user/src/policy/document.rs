@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::error::ErrorKind;
 use super::field::Field;
-use super::model::{Attach, Icmp, Mode, Policy, Prefixes, Tables};
+use super::model::{Attach, FlowTables, Icmp, Mode, Policy, Prefixes, Tables};
 use super::report::Report;
 use super::schema::{ICMP, PREFIXES, TABLES, TOP};
 use super::section::{Entry, Section};
@@ -117,9 +117,15 @@ fn read_prefixes(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Prefixes {
         }
         None => default,
     };
+    let source_ipv4 = read("source_ipv4", default.source_ipv4, 32);
+    let source_ipv6 = read("source_ipv6", default.source_ipv6, 128);
+    // A network holds sources whole. Where only the source's length is
+    // written, and is shorter than a network's would be, they are the same.
     Prefixes {
-        source_ipv4: read("source_ipv4", default.source_ipv4, 32),
-        source_ipv6: read("source_ipv6", default.source_ipv6, 128),
+        source_ipv4,
+        source_ipv6,
+        network_ipv4: read("network_ipv4", default.network_ipv4.min(source_ipv4), source_ipv4),
+        network_ipv6: read("network_ipv6", default.network_ipv6.min(source_ipv6), source_ipv6),
     }
 }
 
@@ -136,5 +142,18 @@ fn read_tables(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Tables {
             .unwrap_or(default),
         None => default,
     };
-    Tables { bans: read("bans", default.bans), sources: read("sources", default.sources) }
+    let flows = default.flows;
+    Tables {
+        bans: read("bans", default.bans),
+        sources: read("sources", default.sources),
+        known: read("known", default.known),
+        flows: FlowTables {
+            flows: read("flows", flows.flows),
+            answered: read("answered", flows.answered),
+            half_open: read("half_open", flows.half_open),
+            asked: read("asked", flows.asked),
+        },
+        slots: read("slots", default.slots),
+        fragments: read("fragments", default.fragments),
+    }
 }

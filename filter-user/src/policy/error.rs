@@ -246,11 +246,17 @@ pub enum ErrorKind {
     Rate(#[from] RateError),
     /// A limit of TCP on a rule that has no TCP.
     #[error(
-        "`{key}` counts TCP connections, and this rule has only UDP ports; take it out, or limit `packets`"
+        "`{key}` is about TCP connections, and this rule has only UDP ports; take it out, or limit `packets`"
     )]
     NoTcpPort {
         /// The limit.
         key: &'static str,
+    },
+    /// No time.
+    #[error("`{found}` is no time from 1s to 1year; write one such as \"10m\" or \"1h 30m\"")]
+    Duration {
+        /// As written.
+        found: String,
     },
     /// Two rules for the same packet.
     #[error(

@@ -12,6 +12,7 @@ mod conflicts;
 mod describe;
 mod diff;
 mod document;
+mod duration;
 mod error;
 mod field;
 mod interfaces;
@@ -43,8 +44,8 @@ pub use self::address::{AddressError, parse as parse_network};
 pub use self::diff::{Change, ChangeKind, Listed, diff};
 pub use self::error::{ErrorKind, Errors, KeyHint, PolicyError};
 pub use self::model::{
-    Attach, Icmp, Limits, Mode, Period, Policy, PortRange, Prefixes, Protocol, Rate, Rule, Source,
-    Tables,
+    Attach, FlowTables, Icmp, Limits, Mode, Period, Policy, PortRange, Prefixes, Protocol, Rate,
+    Rule, Source, Tables,
 };
 pub use self::ports::PortError;
 pub use self::rate::{RateError, Unit};

@@ -1,7 +1,9 @@
 //! What a policy means, once it is read: every set looked up, every default filled in.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -100,8 +102,14 @@ pub struct Rule {
     pub interfaces: Option<Vec<String>>,
     /// Whether its refusals are carried out.
     pub mode: Mode,
+    /// TCP connections over which no byte went for so long are closed.
+    pub idle_timeout: Option<Duration>,
     /// The limits of each source.
     pub per_source: Limits,
+    /// The limits that the sources of one network share.
+    pub per_network: Limits,
+    /// The limits that all sources share.
+    pub total: Limits,
     /// The line of the policy file on which it begins, from 1. Takes no part in equality.
     pub line: u32,
 }
@@ -109,13 +117,27 @@ pub struct Rule {
 impl PartialEq for Rule {
     fn eq(&self, other: &Self) -> bool {
         // Taken apart whole, so that a new field must be thought of here.
-        let Self { name, ports, from, interfaces, mode, per_source, line: _ } = self;
+        let Self {
+            name,
+            ports,
+            from,
+            interfaces,
+            mode,
+            idle_timeout,
+            per_source,
+            per_network,
+            total,
+            line: _,
+        } = self;
         *name == other.name
             && *ports == other.ports
             && *from == other.from
             && *interfaces == other.interfaces
             && *mode == other.mode
+            && *idle_timeout == other.idle_timeout
             && *per_source == other.per_source
+            && *per_network == other.per_network
+            && *total == other.total
     }
 }
 
@@ -197,6 +219,8 @@ impl From<Arc<[IpNet]>> for Source {
 /// The limits of one scope; `None`: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
+    /// Connections that are held at the same time.
+    pub connections: Option<NonZeroU32>,
     /// Bare SYNs.
     pub new_connections: Option<Rate>,
     /// Packets that are no bare SYN.
@@ -272,11 +296,15 @@ pub struct Prefixes {
     pub source_ipv4: u8,
     /// 1 to 128.
     pub source_ipv6: u8,
+    /// 1 to `source_ipv4`.
+    pub network_ipv4: u8,
+    /// 1 to `source_ipv6`.
+    pub network_ipv6: u8,
 }
 
 impl Default for Prefixes {
     fn default() -> Self {
-        Self { source_ipv4: 32, source_ipv6: 64 }
+        Self { source_ipv4: 32, source_ipv6: 64, network_ipv4: 24, network_ipv6: 48 }
     }
 }
 
@@ -285,12 +313,46 @@ impl Default for Prefixes {
 pub struct Tables {
     /// Bans.
     pub bans: u32,
-    /// Sources whose rates are known at a time.
+    /// Sources and networks whose rates are known at a time.
     pub sources: u32,
+    /// Sources whose last handshake is remembered.
+    pub known: u32,
+    /// What this host sends.
+    pub flows: FlowTables,
+    /// Sources and networks whose connections are counted at a time.
+    pub slots: u32,
+    /// Datagrams in fragments that are known at a time.
+    pub fragments: u32,
 }
 
 impl Default for Tables {
     fn default() -> Self {
-        Self { bans: 1_000_000, sources: 262_144 }
+        Self {
+            bans: 1_000_000,
+            sources: 262_144,
+            known: 65_536,
+            flows: FlowTables::default(),
+            slots: 262_144,
+            fragments: filter_common::tables::fragments::DEFAULT,
+        }
+    }
+}
+
+/// Entries of the tables that tell replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowTables {
+    /// What this host began.
+    pub flows: u32,
+    /// Forwarded connections that strangers began.
+    pub answered: u32,
+    /// Those that they only asked for.
+    pub half_open: u32,
+    /// Strangers' datagrams that monitor mode let through.
+    pub asked: u32,
+}
+
+impl Default for FlowTables {
+    fn default() -> Self {
+        Self { flows: 131_072, answered: 65_536, half_open: 65_536, asked: 16_384 }
     }
 }

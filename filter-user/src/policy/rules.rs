@@ -1,6 +1,7 @@
 //! The rules: `[[rule]]`.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use super::conflicts::{self, Claim};
 use super::document::read_mode;
@@ -14,7 +15,7 @@ use super::schema::{LIMITS, RULE};
 use super::section::{Entry, Section};
 use super::sets::Sets;
 use super::suggest::shown;
-use super::{interfaces, list, name};
+use super::{duration, interfaces, list, name};
 
 /// The rules at `entry`, in the order of the file. `guarded` are the
 /// interfaces that the policy names, if it names any.
@@ -104,12 +105,33 @@ fn read_rule(
     let complete = from.is_some() && interfaces.is_some() == interfaces_entry.is_some();
     let mode = section.get("mode").map_or(Mode::Enforce, |entry| read_mode(&entry, report));
     let only_udp = !ports.is_empty() && ports.iter().all(|range| range.protocol == Protocol::Udp);
-    let per_source = match section.get("per_source") {
+    let idle_timeout = section.get("idle_timeout").and_then(|entry| {
+        if only_udp {
+            report.error(entry.at, entry.field, ErrorKind::NoTcpPort { key: "idle_timeout" });
+            return None;
+        }
+        duration::read(&entry, report)
+    });
+    let mut limits = |scope| match section.get(scope) {
         Some(entry) => read_limits(&entry, only_udp, report),
         None => Limits::default(),
     };
+    let (per_source, per_network, total) =
+        (limits("per_source"), limits("per_network"), limits("total"));
     let from = from.unwrap_or(Source::Anywhere);
-    (Rule { name, ports, from, interfaces, mode, per_source, line }, written, complete)
+    let rule = Rule {
+        name,
+        ports,
+        from,
+        interfaces,
+        mode,
+        idle_timeout,
+        per_source,
+        per_network,
+        total,
+        line,
+    };
+    (rule, written, complete)
 }
 
 /// `None` where a part of it could not be read, which has been reported.
@@ -134,16 +156,18 @@ fn read_limits(entry: &Entry<'_, '_>, only_udp: bool, report: &mut Report<'_>) -
     let Some(section) = entry.section(&LIMITS, report, expected) else {
         return Limits::default();
     };
-    if only_udp && let Some(key) = section.get("new_connections") {
-        let field: Field<'_> = key.field;
-        report.error(
-            section.at_key("new_connections"),
-            field,
-            ErrorKind::NoTcpPort { key: "new_connections" },
-        );
+    for key in ["connections", "new_connections"] {
+        if only_udp && let Some(entry) = section.get(key) {
+            let field: Field<'_> = entry.field;
+            report.error(section.at_key(key), field, ErrorKind::NoTcpPort { key });
+        }
     }
+    let connections = section.get("connections").and_then(|entry| {
+        entry.integer_in(1, u32::MAX, report, "a number of connections, such as 8")
+    });
     let mut read = |key, unit| section.get(key).and_then(|entry| rate::read(&entry, unit, report));
     Limits {
+        connections: connections.and_then(NonZeroU32::new),
         new_connections: read("new_connections", Unit::Packets),
         packets: read("packets", Unit::Packets),
         bytes: read("bytes", Unit::Bytes),

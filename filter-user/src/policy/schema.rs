@@ -38,13 +38,23 @@ pub(super) const SET: Schema = Schema {
 };
 pub(super) const RULE: Schema = Schema {
     place: "in a `[[rule]]`",
-    keys: &["name", "ports", "from", "interfaces", "mode", "per_source"],
-    later: &["idle_timeout", "per_network", "total"],
+    keys: &[
+        "name",
+        "ports",
+        "from",
+        "interfaces",
+        "mode",
+        "idle_timeout",
+        "per_source",
+        "per_network",
+        "total",
+    ],
+    later: &[],
 };
 pub(super) const LIMITS: Schema = Schema {
-    place: "in `[rule.per_source]`",
-    keys: &["new_connections", "packets", "bytes"],
-    later: &["connections"],
+    place: "in `[rule.per_source]`, `[rule.per_network]` or `[rule.total]`",
+    keys: &["connections", "new_connections", "packets", "bytes"],
+    later: &[],
 };
 pub(super) const RATE: Schema = Schema {
     place: "in a rate, as in `{ rate = \"20/s\", burst = 40 }`",
@@ -57,11 +67,24 @@ pub(super) const PROTOCOLS: Schema =
     Schema { place: "in `[protocols]`", keys: &["allow"], later: &[] };
 pub(super) const PREFIXES: Schema = Schema {
     place: "in `[prefixes]`",
-    keys: &["source_ipv4", "source_ipv6"],
-    later: &["network_ipv4", "network_ipv6"],
+    keys: &["source_ipv4", "source_ipv6", "network_ipv4", "network_ipv6"],
+    later: &[],
 };
-pub(super) const TABLES: Schema =
-    Schema { place: "in `[tables]`", keys: &["bans", "sources"], later: &[] };
+pub(super) const TABLES: Schema = Schema {
+    place: "in `[tables]`",
+    keys: &[
+        "bans",
+        "sources",
+        "known",
+        "slots",
+        "flows",
+        "answered",
+        "half_open",
+        "asked",
+        "fragments",
+    ],
+    later: &[],
+};
 
 const ALL: [&Schema; 10] =
     [&TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &TABLES];

@@ -12,8 +12,8 @@ use super::{Owner, interfaces, sets};
 use crate::{
     compile::compile,
     control::{Applied, Difference, Note, PolicyText},
-    daemon::{DaemonError, ForceFor, is_same_file},
-    policy::{self, Loaded, Mode, Policy},
+    daemon::{DaemonError, is_same_file},
+    policy::{self, Loaded, Policy},
 };
 
 /// A policy, and what it was made from.
@@ -57,21 +57,12 @@ pub(super) fn override_interfaces(policy: &mut Policy, interfaces: &[String]) {
 
 impl Owner {
     /// Puts a policy in force; `None`: that of the daemon's own file.
-    pub(super) fn apply(
-        &mut self,
-        policy: Option<PolicyText>,
-        force: bool,
-        by: ForceFor,
-    ) -> Result<Applied, DaemonError> {
+    pub(super) fn apply(&mut self, policy: Option<PolicyText>) -> Result<Applied, DaemonError> {
         let PolicyText { file, text } = self.policy_text(policy)?;
         let (loaded, contents) = self.judge(&text, &file)?;
         let mut warnings: Vec<Note> = loaded.warnings.iter().map(Note::from).collect();
         let old = &self.in_force.loaded.policy;
         let new = &loaded.policy;
-        let enforces = old.mode == Mode::Monitor && new.mode == Mode::Enforce;
-        if enforces && self.own_namespace && !force {
-            return Err(DaemonError::NeedsForce(by));
-        }
         let changes = policy::diff(old, new);
         warnings.extend(self.notes_on_change(new));
         let next = InForce::new(text, file.clone(), loaded);
@@ -129,6 +120,8 @@ impl Owner {
         if self.generation == 0 {
             // Nothing is guarded yet, and the first packet shall be judged by the policy.
             self.plane.activate(staged)?;
+            self.recount_under(tables);
+            self.begin_to_count();
             self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers)?;
         } else {
             self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers)?;
@@ -137,6 +130,7 @@ impl Owner {
                 self.release_all_but(&settled);
                 return Err(error.into());
             }
+            self.recount_under(tables);
         }
         self.guarded.settle(policy, &wanted);
         self.rule_numbers = rules;

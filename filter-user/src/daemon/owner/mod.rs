@@ -6,6 +6,7 @@ mod handle;
 mod interfaces;
 mod report;
 mod sets;
+mod slots;
 
 use std::{
     path::PathBuf,
@@ -51,8 +52,6 @@ pub(super) struct Start {
     pub contents: Contents,
     /// Guarded instead of the policy's, unless empty.
     pub interfaces: Vec<String>,
-    /// This is the machine's own network namespace.
-    pub own_namespace: bool,
     pub network: Network,
     pub files_changed: Arc<Notify>,
 }
@@ -67,6 +66,7 @@ pub(super) struct Owner {
     interface_numbers: Numbers,
     guarded: Guarded,
     sets: SetStore,
+    recount: slots::Recount,
     watch: Watch,
     network: Network,
     runtime: Runtime,
@@ -74,7 +74,6 @@ pub(super) struct Owner {
     own_file: PathBuf,
     overrides: Vec<String>,
     tables_at_start: Tables,
-    own_namespace: bool,
     began: Instant,
     started: SystemTime,
     ticks: u64,
@@ -115,22 +114,12 @@ impl Owner {
     }
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
-        let Start {
-            began,
-            text,
-            file,
-            mut loaded,
-            contents,
-            interfaces,
-            own_namespace,
-            network,
-            files_changed,
-        } = start;
+        let Start { began, text, file, mut loaded, contents, interfaces, network, files_changed } =
+            start;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
         let kernel_log = log::wanted_of_kernel();
-        let options =
-            Options { bans: tables.bans, sources: tables.sources, log: kernel_log, object: None };
+        let options = Options { tables, log: kernel_log, object: None };
         let mut plane = DataPlane::load(&options)?;
         if kernel_log != crate::dataplane::KernelLog::Off {
             log::forward_of_kernel(&mut plane, &runtime);
@@ -145,13 +134,13 @@ impl Owner {
             interface_numbers: Numbers::of_interfaces(),
             guarded: Guarded::default(),
             sets,
+            recount: slots::Recount::default(),
             watch: Watch::new(files_changed),
             network,
             runtime,
             own_file: file.clone(),
             overrides: interfaces,
             tables_at_start: tables,
-            own_namespace,
             began,
             started: SystemTime::now(),
             ticks: 0,
@@ -188,16 +177,18 @@ impl Owner {
         if let Err(error) = self.plane.bans().expire() {
             error!("bans that have run out could not be taken out: {error}");
         }
+        self.look_for_surplus();
         self.ticks += 1;
         if self.ticks.is_multiple_of(LOOK_EVERY) {
             self.follow_interfaces();
             self.watch_sets();
             self.reread_sets();
+            self.sweep_sockets();
         }
     }
 
     fn reload_on_signal(&mut self) {
-        match self.apply(None, false, super::ForceFor::Reload) {
+        match self.apply(None) {
             Ok(applied) if applied.changes.is_empty() => {
                 info!("SIGHUP: reloaded {}, no change", applied.file)
             }
@@ -216,11 +207,8 @@ impl Owner {
         match command {
             Command::Status => answer(self.status()),
             Command::Rules => answer(self.rules()),
-            Command::Apply { policy, force } => {
-                let by =
-                    if policy.is_some() { super::ForceFor::Apply } else { super::ForceFor::Reload };
-                answer(self.apply(policy, force, by))
-            }
+            Command::Sources { top } => answer(self.sources(top)),
+            Command::Apply { policy } => answer(self.apply(policy)),
             Command::Diff { policy } => answer(self.diff(policy)),
             Command::Ban { prefixes, for_ms, reason, force, only_check } => {
                 answer(self.ban(&prefixes, for_ms, reason, force, only_check))

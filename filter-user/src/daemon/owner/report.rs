@@ -1,12 +1,20 @@
 //! What `status` and `rules` tell.
 
+use std::collections::HashMap;
+
+use filter_common::{
+    Address, Scope,
+    table::SourceEntry,
+    tables::{Slot, SourceKey},
+};
 use humantime::format_rfc3339_seconds;
+use ipnet::IpNet;
 
 use super::{Owner, apply::sha256};
 use crate::{
     control::{
-        CounterEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry, Rules, Status,
-        TableEntry, TotalEntry,
+        ConnectionsEntry, CounterEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry,
+        Rules, SourceReport, Sources, Status, TableEntry, TotalEntry,
     },
     daemon::DaemonError,
     policy::read_file,
@@ -45,9 +53,10 @@ impl Owner {
             interfaces: self.guarded.list(),
             totals,
             monitored,
-            tables: self.tables(),
+            tables: self.tables()?,
             sets: self.sets.entries(&in_force.loaded),
             contended: self.plane.contended()?,
+            connections: self.connections()?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: format_rfc3339_seconds(self.started).to_string(),
@@ -55,28 +64,100 @@ impl Owner {
         })
     }
 
-    fn tables(&self) -> Vec<TableEntry> {
+    fn tables(&self) -> Result<Vec<TableEntry>, DaemonError> {
         let [(bans, bans_room), (wide, wide_room)] = self.plane.bans_ref().fill();
-        let (sources, sources_room) = self.plane.sources();
+        let (sources, sources_room) = self.plane.sources()?;
+        let (fragments, fragments_room) = self.plane.fragments()?;
         let rules = &self.rule_numbers;
         let table = |name: &str, entries: u64, capacity: u32| TableEntry {
             name: name.to_owned(),
             entries,
             capacity: capacity.into(),
+            full: None,
         };
-        vec![
+        let mut tables = vec![
             table("bans", bans.into(), bans_room),
             table("ban_prefixes", wide.into(), wide_room),
-            table("sources", sources as u64, sources_room),
+            TableEntry {
+                full: Some(self.plane.evicted()?),
+                ..table("sources", sources as u64, sources_room)
+            },
+            TableEntry {
+                full: Some(self.plane.fragments_full()?),
+                ..table("fragments", fragments.into(), fragments_room)
+            },
+            TableEntry {
+                full: Some(self.plane.slots_ref().full()?),
+                ..table(
+                    "slots",
+                    self.plane.slots_ref().counted()?.len() as u64,
+                    self.plane.slots_ref().capacity(),
+                )
+            },
             table("rules", rules.count().into(), rules.capacity()),
-        ]
+        ];
+        let flows = self.plane.flows();
+        tables.extend(flows.iter().map(|fill| table(fill.name, fill.entries, fill.capacity)));
+        Ok(tables)
+    }
+
+    fn connections(&self) -> Result<ConnectionsEntry, DaemonError> {
+        let slots = self.plane.slots_ref();
+        let held = slots.held()?;
+        let total = |key: &&SourceKey| key.scope == Scope::Total as u32;
+        Ok(ConnectionsEntry {
+            held: held.keys().filter(total).map(|key| held[key]).sum(),
+            counted_by: if slots.is_attached() { "kernel" } else { "sweeps" }.to_owned(),
+            surplus: slots.surplus()?,
+            destroyed: self.recount.destroyed,
+            idle: self.recount.idle,
+            drift: self.recount.drift,
+        })
+    }
+
+    /// Who is here: those that hold the most connections first, then those that
+    /// were refused the most.
+    pub(super) fn sources(&self, top: Option<u32>) -> Result<Sources, DaemonError> {
+        let names: HashMap<u32, &str> =
+            self.rule_numbers.iter().map(|(name, number)| (number, name)).collect();
+        let mut found: HashMap<(u32, Address), (u64, u64)> = HashMap::new();
+        for (key, count) in self.plane.slots_ref().held()? {
+            if key.scope == Scope::PerSource as u32 {
+                found.entry((key.rule, key.source)).or_default().0 = count;
+            }
+        }
+        for entry in self.plane.source_entries() {
+            let SourceEntry { rates, key } = entry?;
+            if key.scope == Scope::PerSource as u32 {
+                found.entry((key.rule, key.source)).or_default().1 = rates.refused;
+            }
+        }
+        let prefixes = self.in_force.loaded.policy.prefixes;
+        let mut sources: Vec<SourceReport> = found
+            .into_iter()
+            .filter_map(|((rule, source), (connections, refused))| {
+                let length =
+                    if source.is_ipv4() { prefixes.source_ipv4 } else { prefixes.source_ipv6 };
+                let prefix = IpNet::new(source.into(), length).ok()?;
+                let rule = (*names.get(&rule)?).to_owned();
+                Some(SourceReport { source: prefix.trunc(), rule, connections, refused })
+            })
+            .collect();
+        sources.sort_by(|a, b| {
+            let order = |s: &SourceReport| std::cmp::Reverse((s.connections, s.refused));
+            order(a).cmp(&order(b)).then_with(|| (a.source, &a.rule).cmp(&(b.source, &b.rule)))
+        });
+        sources.truncate(top.map_or(usize::MAX, |top| top as usize));
+        Ok(Sources { sources })
     }
 
     pub(super) fn rules(&self) -> Result<Rules, DaemonError> {
         let mut rules = Vec::new();
+        let held = self.plane.slots_ref().held()?;
         for rule in &self.in_force.loaded.policy.rules {
             let (mut counters, mut monitored) = (Vec::new(), Vec::new());
-            let found = match self.rule_numbers.get(&rule.name) {
+            let number = self.rule_numbers.get(&rule.name);
+            let found = match number {
                 Some(number) => self.plane.rule_counters(number)?,
                 None => Vec::new(),
             };
@@ -95,11 +176,17 @@ impl Owner {
             rules.push(RuleEntry {
                 name,
                 mode: rule.mode.to_string(),
-                connections: None,
+                connections: Some(number.map_or(0, |rule| connections(&held, rule))),
                 counters,
                 monitored,
             });
         }
         Ok(Rules { rules })
     }
+}
+
+/// How many connections a rule holds.
+fn connections(held: &HashMap<SourceKey, u64>, rule: u32) -> u64 {
+    let all = Slot { rule, ..Slot::default() }.key(Scope::Total);
+    held.get(&all).copied().unwrap_or(0)
 }

@@ -177,6 +177,7 @@ fn words_and_numbers_outside_of_the_choice_are_refused() {
         ("[prefixes]\nsource_ipv6 = ¦129\n", "prefixes.source_ipv6", "from 1 to 128"),
         ("[tables]\nbans = ¦0\n", "tables.bans", "from 1 to 16777216"),
         ("[tables]\nsources = ¦16_777_217\n", "tables.sources", "16777217 is out of range"),
+        ("[tables]\nfragments = ¦0\n", "tables.fragments", "from 1 to 16777216"),
         (
             "[tables]\nbans = ¦999999999999999999999999999999999999999999\n",
             "tables.bans",

@@ -155,12 +155,46 @@ fn the_slowest_rate_refills_within_a_year() {
 
 #[test]
 fn tcp_limits_need_a_tcp_port() {
-    each_is_refused(&[(
-        "[[rule]]\nname = \"a\"\nports = [\"udp/1\", \"udp/5-9\"]\n[rule.per_source]\n\
+    each_is_refused(&[
+        (
+            "[[rule]]\nname = \"a\"\nports = [\"udp/1\"]\n[rule.total]\nconnections = ¦8\n",
+            "rule[0].total.connections",
+            "`connections` is about TCP connections",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nports = [\"udp/1\"]\nidle_timeout = ¦\"10m\"\n",
+            "rule[0].idle_timeout",
+            "`idle_timeout` is about TCP connections",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nports = [\"udp/1\", \"udp/5-9\"]\n[rule.per_source]\n\
          new_connections = ¦{ rate = \"1/s\" }\npackets = { rate = \"1/s\" }\n",
-        "rule[0].per_source.new_connections",
-        "`new_connections` counts TCP connections, and this rule has only UDP ports; take it out",
-    )]);
+            "rule[0].per_source.new_connections",
+            "`new_connections` is about TCP connections, and this rule has only UDP ports; take it out",
+        ),
+    ]);
+    each_is_refused(&[
+        (
+            "[[rule]]\nname = \"a\"\nports = [\"tcp/1\"]\n[rule.per_source]\nconnections = ¦0\n",
+            "rule[0].per_source.connections",
+            "0 is out of range; write a whole number from 1 to 4294967295",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nports = [\"tcp/1\"]\n[rule.per_source]\nconnections = ¦\"8\"\n",
+            "rule[0].per_source.connections",
+            "a number of connections, such as 8",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nports = [\"tcp/1\"]\nidle_timeout = ¦\"soon\"\n",
+            "rule[0].idle_timeout",
+            "`soon` is no time from 1s to 1year",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nports = [\"tcp/1\"]\nidle_timeout = ¦\"900ms\"\n",
+            "rule[0].idle_timeout",
+            "`900ms` is no time",
+        ),
+    ]);
     good(
         "[[rule]]\nname = \"a\"\nports = [\"udp/1\", \"tcp/1\"]\n[rule.per_source]\nnew_connections = { rate = \"1/s\" }\n",
     );

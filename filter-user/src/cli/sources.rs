@@ -1,0 +1,35 @@
+//! `sources`.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{args, error::CliError, output::Output};
+use crate::control::{Client, Command, Sources};
+
+pub(super) fn sources(
+    socket: &Path,
+    args: &args::Sources,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let sources: Sources =
+        Client::connect(socket)?.ask(Command::Sources { top: Some(args.top) })?;
+    if out.json {
+        return Ok(out.json(&sources)?);
+    }
+    Ok(show(&sources, out)?)
+}
+
+fn show<W: Write>(sources: &Sources, out: &mut Output<W>) -> io::Result<()> {
+    let rows: Vec<_> = sources
+        .sources
+        .iter()
+        .map(|row| {
+            let numbers = [row.connections, row.refused].map(|number| number.to_string());
+            let [connections, refused] = numbers;
+            [row.source.to_string(), row.rule.clone(), connections, refused]
+        })
+        .collect();
+    out.table(["SOURCE", "RULE", "CONNECTIONS", "REFUSED"], 2, &rows)
+}
