@@ -6,6 +6,7 @@
 //! a virtual machine without help from its processor, where all takes longer.
 
 mod client;
+mod container;
 mod guarded;
 mod json;
 
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use client::{closed, echoes, is_cut, open, refused, source};
+pub use container::Contained;
 pub use guarded::{Guarded, ctl, expect_code, fails_to_start, instance, rule_for};
 pub use json::{Rules, Status};
 

@@ -4,7 +4,7 @@
 //!   the model.
 //! - [`e2e`]: the daemon on a real link, with real sockets on the other side.
 //!
-//! The tests need root. They use no other program and no file.
+//! The tests need root. They use no other program but `nft`, for containers, and no file.
 #![forbid(unsafe_code)]
 
 pub mod e2e;

@@ -12,6 +12,7 @@ mod expected;
 mod kernel;
 mod mutant;
 mod program;
+mod sent;
 mod sockets;
 
 pub use counts::{Counts, Place};
@@ -20,4 +21,5 @@ pub use expected::Expected;
 pub use kernel::{Kernel, LOOPBACK, with_kernel, with_object};
 pub use mutant::{OBJECT_VARIABLE, mutant_object};
 pub use program::{Program, SHORTEST_FRAME};
+pub use sent::{Container, flow_key};
 pub use sockets::{Connection, reply_flow};

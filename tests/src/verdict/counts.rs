@@ -6,7 +6,7 @@ use std::{
     ops::{AddAssign, Sub},
 };
 
-use filter_common::{Outcome, Reason, Scope, tables::Counter};
+use filter_common::{Outcome, Reason, RuleId, Scope, tables::Counter};
 
 /// What a counter counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ impl Counts {
         if let Some(reason) = monitored {
             add(Place::Interface { number: interface, reason, monitored: true });
         }
-        if let Some(number) = rule {
+        if let Some(number) = rule.map(RuleId::get) {
             match monitored {
                 None => add(Place::Rule { number, reason, scope, monitored: false }),
                 Some(would) => {

@@ -1,6 +1,6 @@
 //! What a test says should become of a packet.
 
-use filter_common::{Outcome, Reason, Scope};
+use filter_common::{Outcome, Reason, RuleId, Scope};
 use filter_user::compile::Numbers;
 
 /// The outcome of one packet, with its rule by name.
@@ -35,7 +35,13 @@ impl Expected {
     /// The limit that `reason` stands for refuses it, in the scope of its source.
     #[must_use]
     pub fn refused(name: &'static str, reason: Reason) -> Self {
-        Self { scope: Some(Scope::PerSource), ..Self::by(name, reason) }
+        Self::over(name, reason, Scope::PerSource)
+    }
+
+    /// The limit that `reason` stands for refuses it, in a scope.
+    #[must_use]
+    pub fn over(name: &'static str, reason: Reason, scope: Scope) -> Self {
+        Self { scope: Some(scope), ..Self::by(name, reason) }
     }
 
     /// Monitor mode lets it through.
@@ -57,7 +63,7 @@ impl Expected {
         Outcome {
             reason: self.reason,
             monitored: self.monitored,
-            rule: self.rule.map(number),
+            rule: self.rule.map(|name| RuleId::new(number(name))),
             scope: self.scope,
         }
     }

@@ -7,10 +7,10 @@ use std::{
 
 use filter_common::{Outcome, Reason, Socket, tables::bans};
 use filter_user::{
-    compile::{Numbers, Tables, compile},
+    compile::{self, Numbers, compile},
     dataplane::{Ban, DataPlane, Options, Until, boot_time},
     model::Model,
-    policy,
+    policy::{self, FlowTables, Tables},
 };
 use ipnet::IpNet;
 use nix::unistd::geteuid;
@@ -20,6 +20,8 @@ use super::{Counts, Expected, Place, Program, SHORTEST_FRAME, reply_flow};
 
 /// The interface that frames come in on unless a test says otherwise.
 pub const LOOPBACK: &str = "lo";
+/// Room for what the host sends, small enough for many tests side by side.
+const SMALL: FlowTables = FlowTables { flows: 4096, answered: 4096, half_open: 4096, asked: 4096 };
 const LOOPBACK_INDEX: u32 = 1;
 
 /// A filter in the kernel, the same filter in user space, and what they
@@ -89,7 +91,15 @@ fn expect<T, E: std::fmt::Display>(result: Result<T, E>, what: &str) -> T {
 impl Kernel {
     fn new(namespace: Namespace, object: Option<&[u8]>) -> Self {
         // Tables small enough for many tests side by side.
-        let options = Options { bans: 1000, sources: 4096, object, ..Options::default() };
+        let tables = Tables {
+            bans: 1000,
+            sources: 4096,
+            known: 1024,
+            slots: 1024,
+            flows: SMALL,
+            fragments: 4096,
+        };
+        let options = Options { tables, object, ..Options::default() };
         let mut plane = expect(DataPlane::load(&options), "load the program");
         let program = expect(plane.program(), "find the program");
         let program = expect(Program::same_as(program), "open the program");
@@ -107,6 +117,8 @@ impl Kernel {
             counts: Counts::default(),
             failures: Vec::new(),
         };
+        // Both must find a datagram in the same place.
+        kernel.model.fragment_table = kernel.plane.fragment_table();
         // Any time will do; a clock that has just started is a corner of its own.
         kernel.model.now.set(1 << 40);
         kernel.loopback(false);
@@ -130,7 +142,7 @@ impl Kernel {
     /// # Panics
     /// If it is none.
     #[track_caller]
-    pub fn compile(&mut self, text: &str) -> Tables {
+    pub fn compile(&mut self, text: &str) -> compile::Tables {
         let loaded = match policy::parse(text, Path::new("/nodewall.toml")) {
             Ok(loaded) => loaded,
             Err(errors) => panic!("the policy of this test is not valid: {errors:?}"),
@@ -293,6 +305,11 @@ impl Kernel {
         expect(Program::same_as(program), "open the program")
     }
 
+    /// The kernel's index of the interface at hand; `None`: the loopback.
+    pub(super) fn interface_index(&self) -> Option<u32> {
+        self.index
+    }
+
     /// Looks at all counters.
     fn refresh(&mut self) {
         let mut counts = Counts::default();
@@ -335,7 +352,7 @@ fn told(outcome: &Outcome) -> String {
         text += &format!(", instead of {}", reason.name());
     }
     if let Some(rule) = rule {
-        text += &format!(", rule {rule}");
+        text += &format!(", rule {}", rule.get());
     }
     if let Some(scope) = scope {
         text += &format!(", {}", scope.name());

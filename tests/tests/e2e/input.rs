@@ -151,6 +151,13 @@ fn bad_policies(installed: &Instance) -> Vec<Bad> {
             &["UDP"],
         ),
         bad(
+            "an idle timeout of UDP",
+            rule("ports = [\"udp/80\"]\nidle_timeout = \"10m\""),
+            ":5:",
+            "rule[0].idle_timeout",
+            &["UDP"],
+        ),
+        bad(
             "a name twice",
             format!("{TOP}{}{}", rule_for("one", "tcp/1", ""), rule_for("one", "tcp/2", "")),
             ":",
@@ -162,19 +169,11 @@ fn bad_policies(installed: &Instance) -> Vec<Bad> {
         ("log", format!("{TOP}[log]\nflows = \"/tmp/flows\"\n")),
         ("metrics", format!("{TOP}[metrics]\nlisten = false\n")),
         ("service", format!("{TOP}[service]\non_stop = \"keep\"\n")),
-        ("idle_timeout", rule("ports = [\"tcp/80\"]\nidle_timeout = \"10m\"")),
-        ("connections", rule("ports = [\"tcp/80\"]\nper_source = { connections = 8 }")),
-        ("per_network", rule("ports = [\"tcp/80\"]\nper_network = { connections = 8 }")),
-        ("total", rule("ports = [\"tcp/80\"]\ntotal = { packets = { rate = \"1/s\" } }")),
     ] {
         let words: &'static [&'static str] = match key {
             "log" => &["`log`", "not in this version"],
             "metrics" => &["`metrics`", "not in this version"],
-            "service" => &["`service`", "not in this version"],
-            "idle_timeout" => &["`idle_timeout`", "not in this version"],
-            "connections" => &["`connections`", "not in this version"],
-            "per_network" => &["`per_network`", "not in this version"],
-            _ => &["`total`", "not in this version"],
+            _ => &["`service`", "not in this version"],
         };
         list.push(bad(later, text, ":", "", words));
     }

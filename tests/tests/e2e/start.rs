@@ -211,12 +211,12 @@ fn usage_errors_end_with_2() {
 }
 
 #[test]
-fn a_machine_is_not_cut_off_from_dns_unless_forced() {
+fn a_machine_may_enforce_without_being_forced() {
     if !ready() {
         return;
     }
     // In the namespace of process 1, with an interface that cannot be there:
-    // forced or not, nothing is guarded.
+    // nothing is guarded.
     let world = Sandbox::pair().expect("a pair");
     let installed = instance(&world.host);
     let policy = "interfaces = [\"no-such-link7\"]\n";
@@ -240,19 +240,14 @@ fn a_machine_is_not_cut_off_from_dns_unless_forced() {
         println!("skipped: this test is itself in a namespace that is not the machine's own");
         return;
     }
-    let (code, said) = run(&[]);
-    assert_eq!(code, Some(4), "{said}");
-    for word in ["DNS", "NTP", "--force", "monitor"] {
-        assert!(said.contains(word), "it says {word}: {said}");
+    for mode in ["enforce", "monitor"] {
+        installed.write("p.toml", &format!("mode = \"{mode}\"\n{policy}")).expect("written");
+        let (code, said) = run(&[]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("no-such-link7") && !socket.exists(), "{said}");
     }
     let (code, said) = run(&["--force"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("no-such-link7"), "{said}");
-    // In monitor mode it drops nothing, and needs no force.
-    installed.write("p.toml", &format!("mode = \"monitor\"\n{policy}")).expect("written");
-    let (code, said) = run(&[]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("no-such-link7") && !socket.exists(), "{said}");
+    assert_eq!(code, Some(2), "there is no such option any more: {said}");
 }
 
 /// The policy that the project starts people from.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use filter_common::{Reason, Socket};
+use filter_common::{Address, Reason, Scope, Socket, tables::SourceKey};
 use nodewall_tests::verdict::{Connection, Expected, Kernel, with_kernel};
 use sandbox::{RawSocket, Veth, VethOptions, packet::frame};
 
@@ -107,6 +107,49 @@ fn a_listener_is_no_connection() {
                 );
             }
             kernel.policy("");
+        }
+    });
+}
+
+/// The last segment of a handshake is held to `connections` as its first is.
+#[test]
+fn the_last_segment_of_a_handshake_is_one_too_many() {
+    with_kernel(|kernel| {
+        let veth = done(Veth::new(
+            (&kernel.namespace, "nwa"),
+            (&kernel.namespace, "nwb"),
+            VethOptions::default(),
+        ));
+        let peers = [("192.0.2.1/24", "192.0.2.2:80"), ("2001:db8:5::1/64", "[2001:db8:5::2]:80")];
+        for (address, peer) in peers {
+            let net: ipnet::IpNet = done(address.parse());
+            done(veth.a.add_address(net));
+            let remote: SocketAddr = done(peer.parse());
+            done(veth.a.add_neighbour(remote.ip(), [2, 0, 0, 0, 0, 9]));
+            let listener = done(TcpListener::bind((net.addr(), 0)));
+            let local = done(listener.local_addr());
+            kernel.policy("");
+            syn_over(kernel, &veth, remote, local);
+            kernel.policy(&format!(
+                "{}[rule.total]\nconnections = 2\npackets = {{ rate = \"1/h\", burst = 4 }}\n",
+                policy_for(local.port())
+            ));
+            kernel.tell_of_socket(remote, local, Socket::HalfOpen);
+            let rule = kernel.rules.get("server").unwrap_or_default();
+            let key = SourceKey { rule, scope: Scope::Total as u32, source: Address([0; 4]) };
+            let ack = segment(remote, local, ACK);
+            for held in [2, 3, 1] {
+                kernel.model.set_slots(key, held);
+                done(kernel.plane.slots().correct(key, held.cast_signed()));
+                let expected = if held < 2 {
+                    Expected::rule("server")
+                } else {
+                    Expected::over("server", Reason::ConnectionLimit, Scope::Total)
+                };
+                for n in 0..2 {
+                    kernel.expect(format!("{peer}, {held} held, {n}"), &ack, expected);
+                }
+            }
         }
     });
 }
