@@ -15,7 +15,7 @@ use sandbox::{Namespace, Sandbox};
 
 use crate::{
     cases::{self, Case, Segment},
-    flood::{Instruments, pin},
+    flood::{Instruments, nanoseconds, pin},
     report::{Goal, Report, Row, median},
 };
 
@@ -49,7 +49,7 @@ impl Floods<'_> {
         let mut filter_of_xdp_tools = peers;
         let wanted = |case: &Case| only.is_none_or(|text| case.name.contains(text));
         for case in cases::all().into_iter().filter(wanted) {
-            let frame = bench.frame(case.segment);
+            let frame = bench.frame(case.segment, "203.0.113.9");
             let sources: Vec<u32> = case.sources.iter().map(|a| u32::from(*a).to_be()).collect();
             instruments.set_sources(&sources)?;
             let mut plane = bench.plane(&case)?;
@@ -70,6 +70,16 @@ impl Floods<'_> {
                     }
                 }
             }
+            let (ours, bare) = bench.nanoseconds(&mut instruments, &mut plane, &case)?;
+            report.add(Row {
+                name: format!("  nanoseconds by BPF_PROG_TEST_RUN; the bare drop takes {bare:.0}"),
+                value: ours,
+                spread: (ours, ours),
+                unit: "ns",
+                ratio: None,
+                against: None,
+                goal: None,
+            });
             let (value, spread) = median(rates);
             report.add(Row {
                 name: case.name.to_owned(),
@@ -122,8 +132,25 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn frame(&self, segment: Segment) -> Vec<u8> {
-        let ip = self.sandbox.frame_to_host().ipv4("203.0.113.9", sandbox::HOST_IPV4);
+    /// What the programs alone take for a frame of the case's first source.
+    fn nanoseconds(
+        &self,
+        instruments: &mut Instruments,
+        plane: &mut DataPlane,
+        case: &Case,
+    ) -> Result<(f64, f64)> {
+        let source = case.sources.first().context("a case has sources")?.to_string();
+        let (frame, index) = (self.frame(case.segment, &source), self.receiver);
+        self.host.enter(|| -> Result<(f64, f64)> {
+            pin(0)?;
+            plane.guard(index, NUMBER, false)?;
+            let ours = nanoseconds(plane.program()?, &frame, index)?;
+            Ok((ours, instruments.nanoseconds("bare_drop", &frame, index)?))
+        })?
+    }
+
+    fn frame(&self, segment: Segment, source: &str) -> Vec<u8> {
+        let ip = self.sandbox.frame_to_host().ipv4(source, sandbox::HOST_IPV4);
         match segment {
             Segment::Syn(port) => ip.tcp(40_000, port).syn().pad_to(60).build(),
             Segment::Ack(port) => ip.tcp(40_000, port).ack().pad_to(60).build(),

@@ -16,7 +16,6 @@ pub fn exec(
     binary: &Path,
     interface: &str,
     config: Option<&Path>,
-    force: bool,
     more: &[OsString],
 ) -> Result<()> {
     let config = match config {
@@ -37,9 +36,6 @@ pub fn exec(
     eprintln!("run: ask it from another terminal: {} status", binary.display());
     let mut command = Command::new(binary);
     command.args(["run", "--interface", interface, "--config"]).arg(config);
-    if force {
-        command.arg("--force");
-    }
     let error = command.args(more).exec();
     bail!("cannot start {}: {error}", binary.display())
 }

@@ -40,9 +40,6 @@ struct Options {
     /// The policy for it.
     #[arg(long, value_name = "FILE", requires = "interface")]
     config: Option<PathBuf>,
-    /// Do it even where `nodewall run` would refuse.
-    #[arg(long, requires = "interface")]
-    force: bool,
     /// This program instead of one that is built now.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -72,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     match &options.interface {
         Some(interface) => {
             let config = options.config.as_deref();
-            guard::exec(&binary, interface, config, options.force, &options.more)
+            guard::exec(&binary, interface, config, &options.more)
         }
         None => demonstration::run(&binary),
     }
@@ -110,9 +107,8 @@ mod tests {
 
     #[test]
     fn options_reach_the_daemon() {
-        let options = options(&["--interface", "eth0", "--force", "--", "--state", "/tmp/s"]);
+        let options = options(&["--interface", "eth0", "--", "--state", "/tmp/s"]);
         assert_eq!(options.interface.as_deref(), Some("eth0"));
-        assert!(options.force);
         assert_eq!(options.more, ["--state", "/tmp/s"]);
     }
 

@@ -20,7 +20,11 @@ use crate::{NEVER, SOON, eventually, ready};
 
 /// Plays `nodewall`: `run` listens, tells what it hears of signals, and fails
 /// for the policy `bad`; `status` succeeds, `hang` never ends, all else is refused.
+///
+/// A shell cannot trap what was ignored when it began, as SIGHUP is below
+/// `nohup`: `env` gives it back first.
 const SCRIPT: &str = r#"#!/bin/sh
+if [ -z "$SIGNALS" ]; then SIGNALS=given exec env --default-signal=HUP "$0" "$@"; fi
 command=$1 socket=$3
 case $command in
 run)
@@ -33,7 +37,8 @@ run)
     echo kept >> "$5/journal"
     rm -f "$socket"
     SOCKET=$socket "$EXECUTABLE" --exact daemon::listener --ignored > /dev/null &
-    while kill -0 $!; do wait $!; done ;;
+    # Not `wait`: a signal that comes just before it would be lost on a shell.
+    while kill -0 $! 2> /dev/null; do sleep 0.05; done ;;
 status) echo "$*"; cat "$5/journal" ;;
 hang) echo hanging >&2; exec sleep 1000 ;;
 *) echo "no" >&2; exit 4 ;;
