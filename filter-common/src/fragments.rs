@@ -11,7 +11,7 @@
 //! stands as it was read.
 
 use crate::{
-    InterfaceLimit, Outcome, Packet, Reason, RuleId, Scope, State, Verdict, hash, icmp,
+    InterfaceLimit, Outcome, Reason, RuleId, Scope, State, Verdict, hash, icmp,
     limits::{self, Charge},
     read::{Flow, Fragment, Parsed, Transport},
     state::Cell,
@@ -38,49 +38,34 @@ pub(crate) const fn is_fresh(clock: u64, now: u64) -> bool {
 /// too many: two firsts could tell the stack other ports than they told the
 /// filter.
 #[inline(always)]
-pub(crate) fn is_known<P: Packet + ?Sized, S: State>(
-    state: &S,
-    packet: &P,
-    parsed: &Parsed,
-) -> bool {
-    let place = find(state, &Datagram::of(state, parsed), state.now());
-    packet.forget(place as usize) != 0
+pub fn is_known<S: State>(state: &S, parsed: &Parsed) -> bool {
+    find(state, &Datagram::of(state, parsed), state.now()) != 0
 }
 
 /// Keeps what became of a first fragment for those that follow it.
 #[inline(always)]
-pub(crate) fn remember<P: Packet + ?Sized, S: State>(
-    state: &S,
-    packet: &P,
-    parsed: &Parsed,
-    outcome: Outcome,
-) -> Outcome {
-    // However it was judged, what follows is verified once.
-    let kept = Kept(packet.forget(Kept::new(&outcome).0 as usize) as u64);
-    if kept.is_followed() {
-        let kept = kept.charged_to(charged(parsed, kept), parsed.flow.destination_port);
-        match keep(state, packet, parsed, Kept(packet.forget(kept.0 as usize) as u64)) {
+pub fn remember<S: State>(state: &S, parsed: &Parsed, outcome: Kept) -> Kept {
+    if outcome.is_followed() {
+        let charged = charged(parsed, outcome);
+        match keep(state, parsed, outcome.charged_to(charged, parsed.flow.destination_port)) {
             Place::Taken => {}
             Place::Full => state.fragments_full(),
-            Place::Known => return verdict::outside_of_rules(state, Reason::Fragment),
+            Place::Known => {
+                return Kept::new(&verdict::outside_of_rules(state, Reason::Fragment));
+            }
         }
     }
-    kept.outcome()
+    outcome
 }
 
-/// Judges a later fragment by what became of its first, and charges it where
-/// that was charged.
+/// What became of the first fragment of a later one.
 #[inline(always)]
-pub(crate) fn follow<P: Packet + ?Sized, S: State>(
-    state: &S,
-    packet: &P,
-    parsed: &Parsed,
-) -> Outcome {
-    let lost = Outcome::of(Reason::Fragment);
+pub fn follow<S: State>(state: &S, parsed: &Parsed) -> Kept {
+    let lost = Kept::new(&Outcome::of(Reason::Fragment));
     let fragment = &parsed.fragment;
     let datagram = Datagram::of(state, parsed);
     let now = state.now();
-    let place = packet.forget(find(state, &datagram, now) as usize) as u32;
+    let place = find(state, &datagram, now);
     if place == 0 {
         return lost;
     }
@@ -97,20 +82,27 @@ pub(crate) fn follow<P: Packet + ?Sized, S: State>(
     {
         return lost;
     }
-    let kept = Kept(packet.forget(kept.0 as usize) as u64);
+    kept
+}
+
+/// Judges a later fragment by what became of its first, and charges it where
+/// that was charged. `length`: frame bytes.
+#[inline(always)]
+pub(crate) fn judge<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
+    let kept = state.follow(parsed);
     match kept.charged() {
         Charged::Nothing => {}
         Charged::Tcp | Charged::Udp => {
             let flow = Flow { destination_port: kept.port(), ..parsed.flow };
             let number = verdict::rule_number(state, &flow, kept.charged() == Charged::Udp);
             // It is another rule's port where the policy has changed since.
-            if let Some(rule) = state.rule(packet.forget(number as usize) as u32)
+            if let Some(rule) = state.rule(number)
                 && kept.rule_id() == rule.id
             {
                 // Nothing of a later fragment proves its source.
-                let charge =
-                    Charge::Packet { length: packet.length(), proven: false, opens: false };
-                return verdict::limited(state, number, rule, &parsed.flow.source, charge);
+                let charge = Charge::Packet { length, proven: false, opens: false };
+                let source = &parsed.flow.source;
+                return verdict::limited(state, number, rule, source, charge);
             }
         }
         Charged::Echo => {
@@ -158,15 +150,16 @@ fn charged(parsed: &Parsed, kept: Kept) -> Charged {
 /// An outcome in a word, with what later fragments are charged to, and the
 /// first's port. Identifiers of rules have 20 bits; there are fewer than 2^16.
 #[derive(Clone, Copy)]
-struct Kept(u64);
+pub struct Kept(pub u64);
 
 impl Kept {
     const RULE_MASK: u64 = (1 << 20) - 1;
     const NO_RULE: u32 = Self::RULE_MASK as u32;
     const NONE: u64 = 0xff;
 
+    /// The outcome alone.
     #[inline(always)]
-    fn new(outcome: &Outcome) -> Self {
+    pub fn new(outcome: &Outcome) -> Self {
         let monitored = outcome.monitored.map_or(Self::NONE, |reason| reason as u64);
         let scope = outcome.scope.map_or(0xf, |scope| scope as u64);
         let rule = outcome.rule.map_or(Self::RULE_MASK, |rule| rule.get() as u64);
@@ -198,8 +191,9 @@ impl Kept {
         BY_THEMSELVES >> (reason & 63) & 1 == 0
     }
 
+    /// Back from the word.
     #[inline(always)]
-    fn outcome(self) -> Outcome {
+    pub fn outcome(self) -> Outcome {
         let rule = self.rule_id();
         Outcome {
             reason: reason(self.0).unwrap_or(Reason::Fragment),
@@ -383,11 +377,11 @@ enum Place {
 
 /// Makes an entry for a datagram.
 #[inline(always)]
-fn keep<P: Packet + ?Sized, S: State>(state: &S, packet: &P, parsed: &Parsed, kept: Kept) -> Place {
+fn keep<S: State>(state: &S, parsed: &Parsed, kept: Kept) -> Place {
     let datagram = Datagram::of(state, parsed);
     let now = state.now();
     let drops = kept.is_drop();
-    let index = match packet.forget(room(state, &datagram, now, drops) as usize) as u32 {
+    let index = match room(state, &datagram, now, drops) {
         0 => return Place::Full,
         place => place - 1,
     };

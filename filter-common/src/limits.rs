@@ -76,16 +76,7 @@ pub(crate) fn charge<S: State>(
     if scopes == 0 {
         return held(Reason::Rule, 0);
     }
-    // The clock costs more than all the rest of it: who is refused at any time
-    // it may be now is refused without a look at it.
-    let mut charged = Charged { number, rule, source, charge, now: state.at_latest() };
-    if scopes & !held_to & 1 == 1 {
-        let reason = rate_refusal(state, &charged, 0);
-        if reason != Reason::Rule {
-            return held(reason, 0);
-        }
-    }
-    charged.now = state.now();
+    let charged = Charged { number, rule, source, charge, now: state.now() };
     for scope in 0..rule::SCOPES {
         if scopes >> scope & 1 == 1 {
             let reason = state.refusal(&charged, scope);
@@ -175,13 +166,13 @@ pub fn rate_refusal<S: State>(state: &S, charged: &Charged<'_>, scope: usize) ->
         }
         _ => return Reason::Rule,
     };
-    buckets.refuse();
     // A part of the total is kept for sources that have completed a handshake
     // of late, which no flood in random names has. Whoever finds the strangers'
     // part not used up takes of it, so that nobody is looked up until it is.
-    if scope > TOTAL && state.is_known(&prefix(state, 0, source)) {
+    if scope > TOTAL && state.is_known(&prefix(state, 0, source), now) {
         return Reason::Rule;
     }
+    buckets.refuse();
     reason
 }
 

@@ -57,7 +57,7 @@ const _: () = {
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceEntry>() == 64);
     assert!(size_of::<SourceBucket>() == 9 * 64);
-    assert!(size_of::<Control>() == 24 + 24 + 64 * 32 + 4 * 232);
+    assert!(size_of::<Control>() == 24 + 64 * 32 + 4 * 232);
     assert!(size_of::<fragments::Entry>() == 24);
     assert!(size_of::<InterfaceBlock>() == 64 * 16 + 24 * 8);
     assert!(size_of::<View>() == 16);

@@ -1,10 +1,10 @@
 //! Where the state lives that a verdict reads and changes.
 
 use crate::{
-    Address, Flows, Reason,
-    fragments::Entry,
+    Address, Flows, Outcome, Reason,
+    fragments::{self, Entry, Kept},
     limits::{self, Charged},
-    read::Flow,
+    read::{Flow, Parsed},
     reply,
     tables::{Fragments, Generation, Leaf, Rule, SourceKey, View},
 };
@@ -73,12 +73,6 @@ pub trait State: Flows + Sized {
     /// Monotonic time in ticks ([`TICKS_PER_NS`](crate::rate::TICKS_PER_NS)).
     fn now(&self) -> u64;
 
-    /// A time that is not before [`now`](Self::now), and not much later, for
-    /// less than a look at the clock costs. In ticks.
-    fn at_latest(&self) -> u64 {
-        self.now()
-    }
-
     /// One word of the list bitmap ([`tables::lists`](crate::tables::lists)).
     fn list_word(&self, index: u32) -> u64;
     /// The entries of one IPv4 /24 where they differ, by the leaf's number.
@@ -140,6 +134,24 @@ pub trait State: Flows + Sized {
         reply::note_asked(self, flow);
     }
 
+    /// [`fragments::is_known`]: apart, likewise.
+    #[inline(always)]
+    fn is_known_datagram(&self, first: &Parsed) -> bool {
+        fragments::is_known(self, first)
+    }
+
+    /// [`fragments::remember`].
+    #[inline(always)]
+    fn remember(&self, first: &Parsed, outcome: Outcome) -> Outcome {
+        fragments::remember(self, first, Kept::new(&outcome)).outcome()
+    }
+
+    /// [`fragments::follow`].
+    #[inline(always)]
+    fn follow(&self, later: &Parsed) -> Kept {
+        fragments::follow(self, later)
+    }
+
     /// The buckets of one source or network, if there are any: if not, they
     /// are as idle ones.
     fn find_buckets(&self, key: &SourceKey) -> Option<Self::Buckets>;
@@ -152,13 +164,14 @@ pub trait State: Flows + Sized {
     fn total_buckets(&self, rule: u32, strangers: bool) -> Option<Self::Buckets>;
     /// How many connections are held under a key.
     fn slots(&self, key: &SourceKey) -> u64;
-    /// Whether the source prefix completed a handshake with this host of late.
-    fn is_known(&self, source: &Address) -> bool;
+    /// Whether the source prefix completed a handshake with this host within
+    /// a day of `now`.
+    fn is_known(&self, source: &Address, now: u64) -> bool;
     /// A bucket of the interface that the packet came in on.
     fn interface_bucket(&self, limit: InterfaceLimit) -> Option<Self::Cell>;
 
     /// Where datagrams in fragments have their entries.
-    fn fragments(&self) -> &Fragments;
+    fn fragments(&self) -> Fragments;
     /// An entry of that table; `None` beyond its end.
     fn fragment(&self, index: u32) -> Option<Entry<Self::Cell>>;
     /// Counts a datagram whose later fragments will drop for want of room.

@@ -33,7 +33,7 @@ pub fn judge_parsed<P: Packet + ?Sized, S: State>(
         state.note_asked(&parsed.flow);
     }
     if parsed.fragment.is_first() {
-        return fragments::remember(state, packet, parsed, outcome);
+        return state.remember(parsed, outcome);
     }
     outcome
 }
@@ -69,7 +69,7 @@ fn decide<P: Packet + ?Sized, S: State>(packet: &P, parsed: &Parsed, state: &S) 
     if is_banned(state, source) {
         return Outcome::of(Reason::Banned);
     }
-    if parsed.fragment.is_first() && fragments::is_known(state, packet, parsed) {
+    if parsed.fragment.is_first() && state.is_known_datagram(parsed) {
         return Outcome::of(Reason::Fragment);
     }
     match parsed.transport {
@@ -80,7 +80,7 @@ fn decide<P: Packet + ?Sized, S: State>(packet: &P, parsed: &Parsed, state: &S) 
             let allowed = word >> (parsed.protocol & 63) & 1 == 1;
             Outcome::of(if allowed { Reason::Protocol } else { Reason::ProtocolClosed })
         }
-        Transport::Later => fragments::follow(state, packet, parsed),
+        Transport::Later => fragments::judge(state, parsed, packet.length()),
     }
 }
 

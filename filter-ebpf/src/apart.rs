@@ -9,7 +9,8 @@ use core::arch::asm;
 
 use aya_ebpf::bindings::xdp_md;
 use filter_common::{
-    Reason, Socket,
+    Outcome, Reason, Socket,
+    fragments::{self, Kept},
     limits::{self, Charge, Charged},
     read::{Flow, Tcp},
     reply,
@@ -47,9 +48,8 @@ macro_rules! of_one_scope {
         $(#[$doc])*
         #[inline(always)]
         pub fn $caller(state: &XdpState, charged: &Charged<'_>, scope: usize) -> $answer {
-            let where_and_what = (state.place() << 8 | state.number()) as u64;
             let answer = $function(
-                where_and_what as u32,
+                place(state),
                 charged.number,
                 scope as u32,
                 cost(charged.charge),
@@ -205,4 +205,54 @@ pub extern "C" fn nodewall_note_asked(interface: u32) -> u32 {
     let flow = unsafe { &(*scratch::question(state.block())).flow };
     reply::note_asked(&state, flow);
     1
+}
+
+/// The policy's place and the interface's number, as one argument.
+#[inline(always)]
+fn place(state: &XdpState) -> u32 {
+    state.place() << 8 | state.number()
+}
+
+/// See [`fragments::is_known`].
+#[inline(always)]
+pub fn is_known_datagram(state: &XdpState) -> bool {
+    nodewall_is_known(state.number()) != 0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_is_known(interface: u32) -> u32 {
+    let Some(state) = XdpState::of(interface, 0) else { return 0 };
+    // SAFETY: the caller keeps there what it has read of the packet.
+    fragments::is_known(&state, unsafe { scratch::kept(state.block()) }) as u32
+}
+
+/// See [`fragments::remember`].
+#[inline(always)]
+pub fn remember(state: &XdpState, outcome: &Outcome) -> Outcome {
+    Kept(nodewall_remember(place(state), Kept::new(outcome).0)).outcome()
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_remember(place: u32, outcome: u64) -> u64 {
+    let Some(state) = XdpState::of(place & 0xff, place >> 8) else { return outcome };
+    // SAFETY: as above.
+    fragments::remember(&state, unsafe { scratch::kept(state.block()) }, Kept(outcome)).0
+}
+
+/// See [`fragments::follow`].
+#[inline(always)]
+pub fn follow(state: &XdpState) -> Kept {
+    Kept(nodewall_follow(state.number()))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_follow(interface: u32) -> u64 {
+    let Some(state) = XdpState::of(interface, 0) else {
+        return Kept::new(&Outcome::of(Reason::Fragment)).0;
+    };
+    // SAFETY: as above.
+    fragments::follow(&state, unsafe { scratch::kept(state.block()) }).0
 }

@@ -3,7 +3,7 @@
 
 use core::ptr;
 
-use filter_common::tables::{Control, Fragments, GENERATIONS, Generation, interfaces};
+use filter_common::tables::{Control, GENERATIONS, Generation, interfaces};
 
 const SLOT_MASK: u32 = GENERATIONS - 1;
 const _: () = assert!(GENERATIONS.is_power_of_two());
@@ -62,11 +62,4 @@ pub fn is_mended() -> bool {
 pub fn namespace() -> u64 {
     // SAFETY: a word of the block, read in one piece.
     unsafe { ptr::read_volatile(&raw const (*control()).namespace) }
-}
-
-/// Where datagrams in fragments have their entries.
-#[inline(always)]
-pub fn fragments() -> &'static Fragments {
-    // SAFETY: within the block; written before the first packet.
-    unsafe { &(*control()).fragments }
 }

@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use filter_common::Seed;
+use filter_common::{Seed, tables::Fragments};
 
 #[unsafe(no_mangle)]
 static SEED: Seed = [0; 2];
@@ -12,6 +12,9 @@ static SOURCES_MASK: u32 = 0;
 /// Likewise of `KNOWN`.
 #[unsafe(no_mangle)]
 static KNOWN_MASK: u32 = 0;
+/// Buckets of the table `FRAGMENTS`.
+#[unsafe(no_mangle)]
+static FRAGMENT_BUCKETS: u32 = 0;
 
 /// What hashes begin with.
 #[inline(always)]
@@ -32,4 +35,11 @@ pub fn sources_mask() -> u32 {
 pub fn known_mask() -> u32 {
     // SAFETY: as above.
     unsafe { ptr::read_volatile(&raw const KNOWN_MASK) }
+}
+
+/// Where datagrams in fragments have their entries.
+#[inline(always)]
+pub fn fragments() -> Fragments {
+    // SAFETY: as above.
+    Fragments { seed: seed(), buckets: unsafe { ptr::read_volatile(&raw const FRAGMENT_BUCKETS) } }
 }

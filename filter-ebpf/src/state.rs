@@ -8,16 +8,16 @@ use core::{
 
 use aya_ebpf::{
     bindings::xdp_md,
-    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
+    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns},
     maps::lpm_trie::Key,
 };
 use filter_common::{
     Address, InterfaceLimit, Outcome, Reason, Socket, State,
-    fragments::Entry,
+    fragments::{Entry, Kept},
     known,
     limits::{self, Charged},
     rate::TICKS_PER_NS,
-    read::{Flow, Tcp},
+    read::{Flow, Parsed, Tcp},
     table::{self, Made},
     tables::{
         Counter, Fragments, Generation, INTERFACES, InterfaceBlock, Leaf, Rule, SourceKey,
@@ -183,16 +183,6 @@ impl State for XdpState {
     }
 
     #[inline(always)]
-    fn at_latest(&self) -> u64 {
-        /// The clock of the last tick: with CONFIG_HZ=100 it is 10 ms old at
-        /// most, and an interrupt that ends an idle time brings it up to date
-        /// (`tick_nohz_update_jiffies` in kernel/time/tick-sched.c).
-        const TICK_AT_MOST: u64 = 12_000_000;
-        // SAFETY: the helper only reads the clock.
-        unsafe { (bpf_ktime_get_coarse_ns() + TICK_AT_MOST) * TICKS_PER_NS }
-    }
-
-    #[inline(always)]
     fn list_word(&self, index: u32) -> u64 {
         maps::LISTS.get(self.slot()).and_then(|words| words.get(&index)).copied().unwrap_or(0)
     }
@@ -288,6 +278,21 @@ impl State for XdpState {
     }
 
     #[inline(always)]
+    fn is_known_datagram(&self, _: &Parsed) -> bool {
+        apart::is_known_datagram(self)
+    }
+
+    #[inline(always)]
+    fn remember(&self, _: &Parsed, outcome: Outcome) -> Outcome {
+        apart::remember(self, &outcome)
+    }
+
+    #[inline(always)]
+    fn follow(&self, _: &Parsed) -> Kept {
+        apart::follow(self)
+    }
+
+    #[inline(always)]
     fn find_buckets(&self, key: &SourceKey) -> Option<Buckets> {
         table::find(&self.sources(), table::hash(&globals::seed(), key))
     }
@@ -314,9 +319,9 @@ impl State for XdpState {
     }
 
     #[inline(always)]
-    fn is_known(&self, source: &Address) -> bool {
+    fn is_known(&self, source: &Address, now: u64) -> bool {
         let hash = known::hash(&globals::seed(), source);
-        known_bucket(hash).is_some_and(|bucket| known::holds(bucket, hash, self.now()))
+        known_bucket(hash).is_some_and(|bucket| known::holds(bucket, hash, now))
     }
 
     #[inline(always)]
@@ -327,8 +332,8 @@ impl State for XdpState {
     }
 
     #[inline(always)]
-    fn fragments(&self) -> &Fragments {
-        control::fragments()
+    fn fragments(&self) -> Fragments {
+        globals::fragments()
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramError, Xdp},
     util::KernelVersion,
 };
-use filter_common::Seed;
+use filter_common::{Seed, tables};
 
 use super::{
     Bans, DataPlane, LoadError, PROGRAM,
@@ -72,12 +72,13 @@ impl DataPlane {
             KernelLog::Off => 0,
             KernelLog::Drops => 4,
         };
-        let tables = &options.tables;
-        let bans = tables.bans.max(1);
-        let [sources, known] = [tables.sources, tables.known].map(Sources::buckets);
-        let fragments = Fragments::buckets(tables.fragments);
+        let room = &options.tables;
+        let bans = room.bans.max(1);
+        let [sources, known] = [room.sources, room.known].map(Sources::buckets);
+        let seed = seed();
+        let fragments = tables::Fragments { seed, buckets: Fragments::buckets(room.fragments) };
         let mut loader = EbpfLoader::new();
-        for (map, entries) in sizes(&tables.flows) {
+        for (map, entries) in sizes(&room.flows) {
             loader.map_max_entries(map, entries.max(1));
         }
         let mut ebpf = loader
@@ -85,10 +86,11 @@ impl DataPlane {
             .map_max_entries("BANS", bans)
             .map_max_entries(Sources::MAP, sources)
             .map_max_entries("KNOWN", known)
-            .map_max_entries(Slots::COUNTED, tables.slots)
-            .map_max_entries(Slots::MENDED, tables.slots)
-            .map_max_entries(Fragments::MAP, fragments * filter_common::tables::fragments::WAYS)
-            .override_global("SEED", &seed(), true)
+            .map_max_entries(Slots::COUNTED, room.slots)
+            .map_max_entries(Slots::MENDED, room.slots)
+            .map_max_entries(Fragments::MAP, fragments.buckets * tables::fragments::WAYS)
+            .override_global("SEED", &seed, true)
+            .override_global("FRAGMENT_BUCKETS", &fragments.buckets, true)
             .override_global("SOURCES_MASK", &(sources - 1), true)
             .override_global("KNOWN_MASK", &(known - 1), true)
             .override_global("AYA_LOG_LEVEL", &level, false)
@@ -100,13 +102,13 @@ impl DataPlane {
         let control = Control::take(&mut ebpf)?;
         Ok(Self {
             generations: Generations::take(&mut ebpf, control.clone())?,
-            slots: Slots::take(&mut ebpf, control.clone(), tables.slots)?,
+            slots: Slots::take(&mut ebpf, control.clone(), room.slots)?,
             sources: Sources::take(&mut ebpf)?,
-            flows: Flows::take(&mut ebpf, &tables.flows)?,
+            flows: Flows::take(&mut ebpf, &room.flows)?,
             totals: Totals::take(&mut ebpf)?,
             rule_counters: RuleCounters::take(&mut ebpf)?,
             bans: Bans::take(&mut ebpf, control.clone(), bans)?,
-            fragments: Fragments::take(&mut ebpf, &control, fragments)?,
+            fragments: Fragments::take(&mut ebpf, fragments)?,
             control,
             ebpf,
         })

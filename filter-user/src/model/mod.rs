@@ -217,7 +217,7 @@ impl State for Model {
         self.slots.get(key).copied().unwrap_or(0)
     }
 
-    fn is_known(&self, source: &Address) -> bool {
+    fn is_known(&self, source: &Address, _: u64) -> bool {
         self.known.contains(source)
     }
 
@@ -226,8 +226,8 @@ impl State for Model {
         Some(self.interface_rates.borrow_mut().entry(key).or_default().clone())
     }
 
-    fn fragments(&self) -> &Fragments {
-        &self.fragment_table
+    fn fragments(&self) -> Fragments {
+        self.fragment_table
     }
 
     fn fragment(&self, index: u32) -> Option<Entry<Word>> {

@@ -3,6 +3,13 @@
 //! Every type is `repr(C)` without padding. A change of any of them, or of
 //! what an index means, is a change of the boundary.
 
+pub mod bans;
+pub mod counters;
+pub mod fragments;
+pub mod interfaces;
+pub mod lists;
+pub mod ports;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{Address, Outcome, Reason, Seed, rate::Limit};
@@ -229,247 +236,18 @@ pub struct Leaf {
     pub words: [u64; 8],
 }
 
-/// Where datagrams in fragments have their entries. The same for all
-/// generations, and settled at load.
+/// Where datagrams in fragments have their entries: settled at load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
 pub struct Fragments {
     /// Random: nobody can aim at a bucket.
     pub seed: Seed,
     /// Buckets, of [`fragments::WAYS`] entries each.
     pub buckets: u32,
-    /// Keeps the layout the same for both sides.
-    pub reserved: u32,
 }
 
 impl Default for Fragments {
     fn default() -> Self {
-        Self { seed: [0; 2], buckets: fragments::DEFAULT / fragments::WAYS, reserved: 0 }
-    }
-}
-
-/// The table of fragmented datagrams.
-pub mod fragments {
-    /// Entries, unless the policy says otherwise.
-    pub const DEFAULT: u32 = 16_384;
-    /// Entries of one bucket.
-    pub const WAYS: u32 = 8;
-
-    /// One datagram; [`fragments`](crate::fragments) says what the words mean.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    #[repr(C)]
-    pub struct Entry {
-        /// The hash of what identifies it.
-        pub tag: u64,
-        /// When it began and how far it has come; 0: the entry is free.
-        pub clock: u64,
-        /// What became of its first fragment.
-        pub verdict: u64,
-    }
-
-    /// Whether an entry is in use, at `now` in ticks.
-    #[must_use]
-    pub const fn is_used(entry: &Entry, now: u64) -> bool {
-        crate::fragments::is_fresh(entry.clock, now)
-    }
-}
-
-/// How interfaces are found by their kernel index.
-pub mod interfaces {
-    use super::INTERFACES;
-
-    /// Entries of one bucket.
-    pub const WAYS: usize = 4;
-    /// Buckets; a power of two.
-    pub const BUCKETS: u32 = 64;
-
-    /// One guarded interface.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    #[repr(C)]
-    pub struct Entry {
-        /// The kernel's index of the interface; 0: the entry is free.
-        pub index: u32,
-        /// The number that policy and counters know it by, below [`INTERFACES`].
-        pub number: u16,
-        /// Bits: [`RAW_IP`].
-        pub flags: u16,
-    }
-
-    /// The frames of the interface begin with the IP header.
-    pub const RAW_IP: u16 = 1;
-
-    /// The interfaces whose index falls on one bucket.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    #[repr(C)]
-    pub struct Bucket {
-        /// In no order.
-        pub entries: [Entry; WAYS],
-    }
-
-    /// The bucket of an interface's index.
-    #[inline(always)]
-    #[must_use]
-    pub const fn bucket(index: u32) -> u32 {
-        index % BUCKETS
-    }
-
-    impl Bucket {
-        /// The entry of an interface; number 0 for one that is not known.
-        #[inline(always)]
-        #[must_use]
-        pub fn find(&self, index: u32) -> Entry {
-            let [a, b, c, d] = self.entries;
-            if a.index == index {
-                a
-            } else if b.index == index {
-                b
-            } else if c.index == index {
-                c
-            } else if d.index == index {
-                d
-            } else {
-                Entry { index, ..Entry::default() }
-            }
-        }
-    }
-
-    const _: () = assert!(INTERFACES <= BUCKETS && BUCKETS.is_power_of_two());
-}
-
-/// The port table: protocol and port to view.
-pub mod ports {
-    /// Ports in one word.
-    const PER_WORD: u32 = 4;
-    /// Words of one table: TCP's ports, then UDP's.
-    pub const WORDS: u32 = 2 * 65_536 / PER_WORD;
-    /// The highest number of a view; 0 is a closed port.
-    pub const VIEWS_MAX: u32 = 65_535;
-
-    /// The word and the shift at which a port's view stands.
-    #[inline(always)]
-    #[must_use]
-    pub const fn place(udp: bool, port: u16) -> (u32, u32) {
-        let base = if udp { WORDS / 2 } else { 0 };
-        (base + port as u32 / PER_WORD, port as u32 % PER_WORD * 16)
-    }
-}
-
-/// The address lists: `trusted` and `denied` of one generation.
-///
-/// IPv4 is a bitmap with two bits for each /24: no entry, all trusted, all
-/// denied, or [`MIXED`](lists::MIXED), where a leaf tells its addresses
-/// apart. A word holds sixteen of them, and above them the number of the first
-/// leaf among them: one look finds it, and no key need be hashed. IPv6 is a prefix table, and before it a filter: one bit for the
-/// hash of an address's first 32 bits.
-pub mod lists {
-    use crate::Address;
-
-    /// Neither trusted nor denied.
-    pub const NONE: u32 = 0;
-    /// Trusted.
-    pub const TRUSTED: u32 = 1;
-    /// Denied.
-    pub const DENIED: u32 = 2;
-    /// The addresses of the /24 differ.
-    pub const MIXED: u32 = 3;
-
-    /// Two-bit entries in a word.
-    pub const PER_WORD: u32 = 16;
-    /// Where in a word the number of its first leaf stands.
-    pub const LEAF_SHIFT: u32 = 32;
-    const IPV4_WORDS: u32 = (1 << 24) / PER_WORD;
-    /// Words of the bitmap and the filter behind it.
-    pub const WORDS: u32 = IPV4_WORDS + super::FILTER_BITS / 64;
-
-    /// The word and the shift of an IPv4 /24, by its number.
-    #[inline(always)]
-    #[must_use]
-    pub const fn block_place(block: u32) -> (u32, u32) {
-        (block / PER_WORD, block % PER_WORD * 2)
-    }
-
-    /// The number of the leaf of the mixed entry at `shift` of a word: as many
-    /// after the word's first as there are mixed entries below it.
-    #[inline(always)]
-    #[must_use]
-    pub const fn leaf_of(word: u64, shift: u32) -> u32 {
-        // Counted in parallel (Knuth, TAOCP 4A, section 7.1.3): the BPF
-        // instruction set has no population count.
-        let below = word & ((1 << shift) - 1);
-        let mixed = (below & below >> 1 & 0x5555_5555) as u32;
-        let pairs = (mixed & 0x3333_3333) + (mixed >> 2 & 0x3333_3333);
-        let bytes = (pairs + (pairs >> 4)) & 0x0f0f_0f0f;
-        (word >> LEAF_SHIFT) as u32 + (bytes.wrapping_mul(0x0101_0101) >> 24)
-    }
-
-    /// Two-bit entries in a leaf's word.
-    const PER_LEAF_WORD: u32 = 32;
-
-    /// The word and the shift of an address in a leaf, by its last byte.
-    #[inline(always)]
-    #[must_use]
-    pub const fn leaf_place(last: u32) -> (usize, u32) {
-        ((last / PER_LEAF_WORD) as usize & 7, last % PER_LEAF_WORD * 2)
-    }
-
-    /// The word and the bit of an IPv6 address's first 32 bits.
-    #[inline(always)]
-    #[must_use]
-    pub const fn filter_place(high: u32) -> (u32, u32) {
-        let bit = super::filter_hash(high);
-        (IPV4_WORDS + bit / 64, bit % 64)
-    }
-
-    /// [`filter_place`] of an address.
-    #[inline(always)]
-    #[must_use]
-    pub const fn filter_of(address: &Address) -> (u32, u32) {
-        filter_place(address.high())
-    }
-}
-
-/// The bans' bitmap: a bit for each IPv4 /24 that holds a ban, and for the
-/// hash of the first 32 bits of each banned IPv6 prefix. Bans are the same for
-/// all generations.
-pub mod bans {
-    use crate::Address;
-
-    const IPV4_WORDS: u32 = (1 << 24) / 64;
-    /// Words of the bitmap.
-    pub const WORDS: u32 = IPV4_WORDS + super::FILTER_BITS / 64;
-
-    /// A ban exists.
-    pub const ANY: u32 = 1;
-    /// A banned prefix exists that is wider than one address.
-    pub const PREFIXES: u32 = 2;
-
-    /// The ban never runs out.
-    pub const FOREVER: u64 = u64::MAX;
-
-    /// The word and the bit of an IPv4 /24, by its number.
-    #[inline(always)]
-    #[must_use]
-    pub const fn block_place(block: u32) -> (u32, u32) {
-        (block / 64, block % 64)
-    }
-
-    /// The word and the bit of an IPv6 address's first 32 bits.
-    #[inline(always)]
-    #[must_use]
-    pub const fn filter_place(high: u32) -> (u32, u32) {
-        let bit = super::filter_hash(high);
-        (IPV4_WORDS + bit / 64, bit % 64)
-    }
-
-    /// The word and the bit of any address.
-    #[inline(always)]
-    #[must_use]
-    pub const fn place(address: &Address) -> (u32, u32) {
-        if address.is_ipv4() {
-            block_place(address.ipv4() >> 8)
-        } else {
-            filter_place(address.high())
-        }
+        Self { seed: [0; 2], buckets: fragments::DEFAULT / fragments::WAYS }
     }
 }
 
@@ -519,8 +297,6 @@ pub struct Control {
     pub mended: u32,
     /// The cookie of the network namespace whose connections are counted.
     pub namespace: u64,
-    /// Where datagrams in fragments have their entries.
-    pub fragments: Fragments,
     /// Which interfaces are guarded, by [`interfaces::bucket`].
     pub guarded: [interfaces::Bucket; interfaces::BUCKETS as usize],
     /// What each generation says, by its place.
@@ -550,7 +326,6 @@ impl Control {
             bans: 0,
             mended: 0,
             namespace: 0,
-            fragments: Fragments { seed: [0; 2], buckets: 0, reserved: 0 },
             guarded: [bucket; interfaces::BUCKETS as usize],
             policies: [generation; GENERATIONS as usize],
         }
@@ -560,78 +335,5 @@ impl Control {
 impl Default for Control {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Where outcomes are counted.
-pub mod counters {
-    use super::{Outcome, Reason};
-    use crate::Scope;
-
-    /// Counters of one interface: by reason, then by the reason for which
-    /// monitor mode let a packet through.
-    pub const PER_INTERFACE: u32 = 64;
-    /// The place, among an interface's, of packets refused because other
-    /// CPUs won every swap.
-    pub const CONTENDED: u32 = PER_INTERFACE - 1;
-    /// The place of sources whose debt was forgotten to make room for others.
-    pub const EVICTED: u32 = PER_INTERFACE - 2;
-    /// The place of fragmented datagrams that found no room in their table.
-    pub const FRAGMENTS_FULL: u32 = PER_INTERFACE - 3;
-
-    /// Counters of one rule.
-    pub const PER_RULE: u32 = 32;
-    /// Rules whose counters stand in one chunk.
-    pub const RULES_PER_CHUNK: u32 = 256;
-    /// Counters in one chunk.
-    pub const CHUNK: u32 = PER_RULE * RULES_PER_CHUNK;
-    /// Chunks there is room for.
-    pub const CHUNKS: u32 = 256;
-
-    /// Added to a counter's place for what monitor mode let through.
-    const MONITORED: u32 = 16;
-    const _: () = assert!(Reason::ALL.len() <= PER_INTERFACE as usize / 2 - 3);
-
-    /// The place of a reason among an interface's counters.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_interface(reason: Reason, monitored: bool) -> u32 {
-        reason as u32 + if monitored { PER_INTERFACE / 2 } else { 0 }
-    }
-
-    /// The place of a reason and scope among a rule's counters; `None` for a
-    /// reason to which no rule is party.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_rule(reason: Reason, scope: Option<Scope>, monitored: bool) -> Option<u32> {
-        let limit = match reason {
-            Reason::Rule => return Some(0),
-            Reason::Monitor => return Some(1),
-            Reason::OutOfState => return Some(2 + if monitored { MONITORED } else { 0 }),
-            Reason::ConnectionRate => 0,
-            Reason::PacketRate => 1,
-            Reason::ByteRate => 2,
-            Reason::ConnectionLimit => 3,
-            _ => return None,
-        };
-        match scope {
-            Some(scope) => {
-                Some(4 + limit * 3 + scope as u32 + if monitored { MONITORED } else { 0 })
-            }
-            None => None,
-        }
-    }
-
-    /// The places at which an outcome counts for its rule: that of its
-    /// verdict and, where monitor mode let it through, that of the reason.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_outcome(outcome: &Outcome) -> (Option<u32>, Option<u32>) {
-        match outcome.monitored {
-            None => (of_rule(outcome.reason, outcome.scope, false), None),
-            Some(reason) => {
-                (of_rule(outcome.reason, None, false), of_rule(reason, outcome.scope, true))
-            }
-        }
     }
 }
