@@ -50,11 +50,11 @@ pub fn bans() -> u32 {
     unsafe { ptr::read_volatile(&raw const (*control()).bans) }
 }
 
-/// Whether the controller has corrected counts of connections.
+/// Whether the controller has set a flag ([`filter_common::tables::control`]).
 #[inline(always)]
-pub fn is_mended() -> bool {
+pub fn has(flag: u32) -> bool {
     // SAFETY: a word of the block, read in one piece.
-    unsafe { ptr::read_volatile(&raw const (*control()).mended) != 0 }
+    unsafe { ptr::read_volatile(&raw const (*control()).flags) & flag != 0 }
 }
 
 /// The cookie of the network namespace whose connections are counted.

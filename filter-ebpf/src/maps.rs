@@ -104,6 +104,14 @@ pub static CHARGED: SkStorage<Slot> = SkStorage::new();
 #[btf_map]
 pub static NOTES: Array<u64, { notes::COUNT as usize }> = Array::new();
 
+/// From which TCP ports this host's sockets speak: those whose words differ.
+/// The first changes when a socket begins to; the second is the controller's,
+/// which writes there the first's number of a time when no socket did.
+#[btf_map]
+pub static MARKED: Array<u64, 65_536> = Array::new();
+#[btf_map]
+pub static SILENT: Array<u64, 65_536> = Array::new();
+
 #[btf_map]
 pub static FRAGMENTS: Array<fragments::Entry, { fragments::DEFAULT as usize }> = Array::new();
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::{
         BPF_SK_STORAGE_GET_F_CREATE, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB,
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-        bpf_sock_ops,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock_ops,
     },
     helpers::{
         bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_sk_storage_get, bpf_sock_ops_cb_flags_set,
@@ -18,7 +18,11 @@ use filter_common::{
     rate::TICKS_PER_NS,
     read::Flow,
     slots,
-    tables::{Rule, Slot, SourceKey, generation, notes, rule, slot},
+    tables::{
+        Rule, Slot, SourceKey,
+        control::{MENDED, PORTS},
+        generation, notes, rule, slot,
+    },
 };
 
 use crate::{
@@ -40,7 +44,7 @@ const NO_EXIST: u64 = 1;
 pub fn held(key: &SourceKey) -> u64 {
     // SAFETY: the values are aligned words, copied at once.
     let counted = unsafe { maps::SLOTS.get(key) }.copied().unwrap_or(0);
-    if !control::is_mended() {
+    if !control::has(MENDED) {
         return counted;
     }
     // SAFETY: as above.
@@ -55,6 +59,11 @@ pub fn held(key: &SourceKey) -> u64 {
 pub fn follow(ops: *mut bpf_sock_ops) {
     // SAFETY: the program's own context.
     match unsafe { word::<{ offset_of!(bpf_sock_ops, op) }>(ops) } {
+        BPF_SOCK_OPS_TCP_CONNECT_CB | BPF_SOCK_OPS_TCP_LISTEN_CB => {
+            if is_own(ops) {
+                mark(ops);
+            }
+        }
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, true),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, false),
         BPF_SOCK_OPS_STATE_CB => {
@@ -68,13 +77,49 @@ pub fn follow(ops: *mut bpf_sock_ops) {
     }
 }
 
+/// Whether the socket is of this host's own network namespace.
+#[inline(always)]
+fn is_own(ops: *mut bpf_sock_ops) -> bool {
+    // SAFETY: the helper reads the namespace of the context's socket.
+    unsafe { bpf_get_netns_cookie(ops.cast()) == control::namespace() }
+}
+
+/// A socket speaks from its port from now on. The controller, which alone
+/// knows when none does any more, compares the number with what it was before
+/// it looked: it is never taken back here.
+#[inline(always)]
+fn mark(ops: *mut bpf_sock_ops) {
+    if let Some(word) = maps::MARKED.get_ptr_mut(local_port(ops) as u32) {
+        // SAFETY: a word in an array's value.
+        unsafe { MapWord::new(word) }.add(1);
+    }
+}
+
+/// Whether a socket of this host may speak from a port.
+#[inline(always)]
+pub fn speaks(port: u16) -> bool {
+    if !control::has(PORTS) {
+        return true;
+    }
+    // SAFETY: aligned words of arrays' values, each read in one piece.
+    let read = |word: Option<*const u64>| word.map(|word| unsafe { ptr::read_volatile(word) });
+    read(maps::MARKED.get_ptr(port as u32)) != read(maps::SILENT.get_ptr(port as u32))
+}
+
+/// In host order.
+#[inline(always)]
+fn local_port(ops: *mut bpf_sock_ops) -> u16 {
+    // SAFETY: the program's own context.
+    unsafe { word::<{ offset_of!(bpf_sock_ops, local_port) }>(ops) as u16 }
+}
+
 /// A handshake is complete. `passive`: the peer began it.
 #[inline(always)]
 fn established(ops: *mut bpf_sock_ops, passive: bool) {
-    // SAFETY: the helper reads the namespace of the context's socket.
-    if unsafe { bpf_get_netns_cookie(ops.cast()) } != control::namespace() {
+    if !is_own(ops) {
         return;
     }
+    mark(ops);
     let Some([local, remote]) = addresses(ops) else { return };
     if slots::is_loopback(&local, &remote) {
         return;
@@ -89,10 +134,8 @@ fn established(ops: *mut bpf_sock_ops, passive: bool) {
         if let Some(bucket) = known_bucket(hash) {
             known::note(bucket, hash, now * TICKS_PER_NS);
         }
-        // SAFETY: the program's own context.
-        let port = unsafe { word::<{ offset_of!(bpf_sock_ops, local_port) }>(ops) } as u16;
-        let flow =
-            Flow { source: remote, destination: local, source_port: 0, destination_port: port };
+        let destination_port = local_port(ops);
+        let flow = Flow { source: remote, destination: local, source_port: 0, destination_port };
         number = slots::rule(&state, &flow);
     }
     // Kept also where nothing is charged: the controller then knows that this

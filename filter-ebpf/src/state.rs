@@ -243,6 +243,11 @@ impl State for XdpState {
     }
 
     #[inline(always)]
+    fn speaks(&self, port: u16) -> bool {
+        slots::speaks(port)
+    }
+
+    #[inline(always)]
     fn socket(&self, flow: &Flow, answer: Option<&Tcp>) -> Socket {
         apart::socket(self, flow, answer)
     }

@@ -3,6 +3,7 @@
 //! what a BPF program keeps with a socket, hence the few bytes by hand.
 
 use std::{
+    collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -36,12 +37,17 @@ const LAST_DATA_RECV: usize = 52;
 /// Of `idiag_timer`: the socket is in TIME_WAIT, whatever its state says.
 const TIMER_TIME_WAIT: u8 = 3;
 
+const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
+const DUMP: i32 = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
+
 const SYN_RECV: u8 = 3;
 const LISTEN: u8 = 10;
 /// States of a connection, from its handshake to its end: ESTABLISHED,
 /// SYN_RECV, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING.
 const STATES: u32 =
     1 << 1 | 1 << SYN_RECV | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << LISTEN | 1 << 11;
+/// From ESTABLISHED to NEW_SYN_RECV: not what is bound and no more.
+const ALL_STATES: u32 = (1 << 13) - 2;
 
 /// One TCP socket.
 #[derive(Debug, Clone)]
@@ -94,15 +100,31 @@ impl Sockets {
     /// When the kernel refuses, or answers what cannot be read.
     pub fn list(&self, storage: i32) -> io::Result<Vec<Tcp>> {
         let mut found = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let family = u8::try_from(family).unwrap_or_default();
+        for family in FAMILIES {
             let mut body = request(family, &[0; 48], STATES);
             let map = attribute(SK_DIAG_BPF_STORAGE_REQ_MAP_FD, &storage.to_ne_bytes());
             body.extend(attribute(INET_DIAG_REQ_SK_BPF_STORAGES, &map));
-            let flags = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
-            self.ask(SOCK_DIAG_BY_FAMILY, flags, &body, |message| found.extend(read(message)))?;
+            self.ask(SOCK_DIAG_BY_FAMILY, DUMP, &body, |message| found.extend(read(message)))?;
         }
         Ok(found)
+    }
+
+    /// The local ports of all connections, handshakes, those in TIME_WAIT, and
+    /// listeners.
+    ///
+    /// # Errors
+    ///
+    /// As of [`list`](Self::list).
+    pub fn ports(&self) -> io::Result<HashSet<u16>> {
+        let mut ports = HashSet::new();
+        for family in FAMILIES {
+            let body = request(family, &[0; 48], ALL_STATES);
+            self.ask(SOCK_DIAG_BY_FAMILY, DUMP, &body, |message| {
+                let port = message.get(ID).and_then(|id| id.first_chunk());
+                ports.extend(port.map(|port| u16::from_be_bytes(*port)));
+            })?;
+        }
+        Ok(ports)
     }
 
     /// Closes a connection, with a reset to both sides. One that is gone

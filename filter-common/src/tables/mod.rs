@@ -293,8 +293,8 @@ pub struct Control {
     pub live: u64,
     /// Which kinds of ban exist: bits of [`bans`].
     pub bans: u32,
-    /// Not 0: the controller has corrected counts of connections.
-    pub mended: u32,
+    /// Bits of [`control`].
+    pub flags: u32,
     /// The cookie of the network namespace whose connections are counted.
     pub namespace: u64,
     /// Which interfaces are guarded, by [`interfaces::bucket`].
@@ -324,12 +324,20 @@ impl Control {
         Self {
             live: 0,
             bans: 0,
-            mended: 0,
+            flags: 0,
             namespace: 0,
             guarded: [bucket; interfaces::BUCKETS as usize],
             policies: [generation; GENERATIONS as usize],
         }
     }
+}
+
+/// Bits of [`Control::flags`].
+pub mod control {
+    /// The controller has corrected counts of connections.
+    pub const MENDED: u32 = 1;
+    /// It is known from which TCP ports this host's sockets speak.
+    pub const PORTS: u32 = 2;
 }
 
 impl Default for Control {

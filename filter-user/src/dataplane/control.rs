@@ -45,4 +45,18 @@ impl Control {
         block.copy = copy;
         Ok(changed)
     }
+
+    /// Sets or clears a bit of [`tables::control`].
+    pub(super) fn set_flag(&self, flag: u32, on: bool) -> Result<(), MapFault> {
+        {
+            let block = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if (block.copy.flags & flag != 0) == on {
+                return Ok(());
+            }
+        }
+        self.change(|control| {
+            control.flags = if on { control.flags | flag } else { control.flags & !flag };
+            Ok(())
+        })
+    }
 }

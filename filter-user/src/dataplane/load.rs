@@ -18,6 +18,7 @@ use super::{
     flows::{Flows, sizes},
     fragments::Fragments,
     generations::Generations,
+    own_ports::OwnPorts,
     slots::Slots,
     sources::Sources,
 };
@@ -108,6 +109,7 @@ impl DataPlane {
             totals: Totals::take(&mut ebpf)?,
             rule_counters: RuleCounters::take(&mut ebpf)?,
             bans: Bans::take(&mut ebpf, control.clone(), bans)?,
+            own_ports: OwnPorts::take(&mut ebpf, control.clone())?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
             control,
             ebpf,

@@ -14,6 +14,7 @@ mod fragments;
 mod generations;
 mod load;
 mod namespace;
+mod own_ports;
 mod slots;
 mod sources;
 
@@ -25,6 +26,7 @@ pub use egress::Hook;
 pub use error::{AttachError, LoadError, MapFault};
 pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
+pub use own_ports::Marks;
 pub use slots::{CgroupError, Slots};
 
 use aya::{
@@ -52,6 +54,7 @@ pub struct DataPlane {
     rule_counters: counters::RuleCounters,
     bans: Bans,
     fragments: fragments::Fragments,
+    own_ports: own_ports::OwnPorts,
 }
 
 impl std::fmt::Debug for DataPlane {

@@ -13,7 +13,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
     programs::{CgroupAttachMode, ProgramError, SockOps, sock_ops::SockOpsLink},
 };
-use filter_common::tables::{SourceKey, notes};
+use filter_common::tables::{self, SourceKey, notes};
 use thiserror::Error;
 
 use super::{LoadError, MapFault, control::Control, load::take};
@@ -168,11 +168,7 @@ impl Slots {
             })?;
             self.corrections.insert(key, correction);
         }
-        let any = u32::from(!self.corrections.is_empty());
-        self.control.change(|control| {
-            control.mended = any;
-            Ok(())
-        })
+        self.control.set_flag(tables::control::MENDED, !self.corrections.is_empty())
     }
 
     /// Takes a key that counts nothing out of the table. What another processor

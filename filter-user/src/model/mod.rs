@@ -34,6 +34,8 @@ pub struct Model {
     /// When each ban ends, in nanoseconds of the model's clock.
     bans: HashMap<IpNet, u64>,
     sockets: HashMap<Flow, Socket>,
+    /// TCP ports that no socket speaks from.
+    pub silent: HashSet<u16>,
     flows: flows::FlowTables,
     sources: RefCell<HashMap<SourceKey, Buckets>>,
     /// By the rule's number: what all its sources share, or the strangers' part.
@@ -211,6 +213,10 @@ impl State for Model {
 
     fn total_buckets(&self, rule: u32, strangers: bool) -> Option<Buckets> {
         Some(self.totals.borrow_mut().entry((rule, strangers)).or_default().clone())
+    }
+
+    fn speaks(&self, port: u16) -> bool {
+        !self.silent.contains(&port)
     }
 
     fn slots(&self, key: &SourceKey) -> u64 {

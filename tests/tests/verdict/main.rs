@@ -13,6 +13,7 @@ mod icmp;
 mod lengths;
 mod lists;
 mod monitor;
+mod own_ports;
 mod parallel;
 mod program;
 mod rates;

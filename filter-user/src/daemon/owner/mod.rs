@@ -39,6 +39,9 @@ use crate::{
     policy::{Loaded, Tables},
 };
 
+/// Seconds between looks at the ports that this host speaks from: each reads a
+/// table of 65,536 words.
+const SETTLE_EVERY: u64 = 60;
 /// Seconds between looks at everything that should have been told by an event.
 const LOOK_EVERY: u64 = 5;
 
@@ -184,6 +187,9 @@ impl Owner {
             self.watch_sets();
             self.reread_sets();
             self.sweep_sockets();
+        }
+        if self.ticks.is_multiple_of(SETTLE_EVERY) {
+            self.sweep_ports();
         }
     }
 

@@ -23,6 +23,7 @@ use super::Owner;
 use crate::{
     compile::Tables,
     daemon::DaemonError,
+    dataplane::Marks,
     model::Model,
     policy::{Limits, Mode, Rule},
     sockets::{Sockets, Tcp},
@@ -97,6 +98,36 @@ impl Owner {
             ),
         }
         self.sweep_sockets();
+        self.sweep_ports();
+    }
+
+    /// Sees from which ports this host speaks, so that a flood to the others
+    /// costs no look at the sockets. Without the program that tells when a
+    /// socket begins to, every port may be one.
+    pub(super) fn sweep_ports(&mut self) {
+        if let Err(error) = self.settle_ports() {
+            warn!("ports that no socket speaks from could not be told: {error}");
+        }
+    }
+
+    fn settle_ports(&mut self) -> Result<(), DaemonError> {
+        let Some(sockets) = self.recount.sockets.as_ref() else { return Ok(()) };
+        if !self.plane.slots_ref().is_attached() {
+            return Ok(());
+        }
+        // At first no port has fallen silent again.
+        let is_first = self.ticks == 0;
+        let before = if is_first { Marks::default() } else { self.plane.marks()? };
+        let used = sockets
+            .ports()
+            .map_err(|reason| DaemonError::System { what: "listing the sockets", reason })?;
+        let missed = self.plane.settle_ports(&before, &used)?;
+        if missed > 0 && !is_first {
+            warn!(
+                "{missed} ports were taken for silent that sockets speak from: another program on the cgroup root may keep nodewall's from running"
+            );
+        }
+        Ok(())
     }
 
     /// Looks whether handshakes side by side have overshot a limit: then their
