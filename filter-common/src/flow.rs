@@ -52,6 +52,56 @@ impl FlowKey {
             protocol: protocol as u32,
         }
     }
+
+    /// The far end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn peer(&self) -> PeerKey {
+        PeerKey { address: self.remote, port: self.remote_port as u32 }
+    }
+}
+
+/// The far end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct PeerKey {
+    /// Its address.
+    pub address: Address,
+    /// Its port, in host order.
+    pub port: u32,
+}
+
+/// An entry of [`FlowTable::HalfOpen`], by its far end: a container's socket,
+/// behind the host's NAT, knows no more of the flow than that. Of two
+/// handshakes from one far end the older one is begun again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Handshake {
+    /// A [`HalfOpen`].
+    pub word: u64,
+    /// [`FlowKey::local`].
+    pub local: Address,
+    /// [`FlowKey::local_port`].
+    pub local_port: u32,
+    /// Keeps the layout the same for both sides.
+    pub reserved: u32,
+}
+
+impl Handshake {
+    /// The entry of a flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(key: &FlowKey, word: u64) -> Self {
+        Self { word, local: key.local, local_port: key.local_port as u32, reserved: 0 }
+    }
+
+    /// The word, if the entry is that of the flow; else zero.
+    #[inline(always)]
+    #[must_use]
+    pub fn word_of(&self, key: &FlowKey) -> u64 {
+        let same = self.local_port == key.local_port as u32 && self.local.0 == key.local.0;
+        if same { self.word } else { 0 }
+    }
 }
 
 /// How far this host has come with a flow.

@@ -3,7 +3,7 @@
 use crate::{
     InterfaceLimit, Packet, Reason, Socket, State, limits,
     read::{self, Flow, Parsed, protocol},
-    reply,
+    reply::{self, Standing},
 };
 
 const ECHO_REQUEST: u8 = 8;
@@ -78,7 +78,8 @@ fn is_ours<S: State>(state: &S, flow: &Flow, number: u8) -> bool {
     if number != protocol::TCP {
         return reply::answers(state, flow, number);
     }
-    matches!(state.socket(flow, None), Socket::Live) || reply::is_forwarded(state, flow)
+    matches!(state.socket(flow, None), Socket::Live)
+        || !matches!(reply::forwarded(state, flow), Standing::Unknown)
 }
 
 #[inline(always)]

@@ -36,7 +36,7 @@ mod verdict;
 
 pub use address::Address;
 pub use egress::Origin;
-pub use flow::{FlowKey, FlowTable, Flows, HalfOpen, Sent, Stage};
+pub use flow::{FlowKey, FlowTable, Flows, HalfOpen, Handshake, PeerKey, Sent, Stage};
 pub use hash::Seed;
 pub use packet::Packet;
 pub use reason::{Outcome, Reason, RuleId, Scope, Verdict};

@@ -4,7 +4,7 @@
 use aya::Pod;
 
 use crate::{
-    Address, FlowKey,
+    Address, FlowKey, Handshake, PeerKey,
     known::Known,
     rate::Limit,
     table::{Rates, SourceBucket, SourceEntry},
@@ -29,9 +29,11 @@ pod!(
     InterfaceBlock,
     Counter,
     Generation,
+    Handshake,
     Known,
     Leaf,
     Limit,
+    PeerKey,
     Rule,
     Slot,
     SourceBucket,
@@ -48,6 +50,8 @@ const _: () = {
     assert!(size_of::<Address>() == 16);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<FlowKey>() == 40);
+    assert!(size_of::<PeerKey>() == 20);
+    assert!(size_of::<Handshake>() == 32);
     assert!(size_of::<Limit>() == 24);
     assert!(size_of::<Generation>() == 8 + 32 + 32 + 64 + 4 * 24);
     assert!(size_of::<Leaf>() == 64);

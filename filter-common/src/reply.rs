@@ -8,18 +8,34 @@ use crate::{
     read::{Flow, protocol},
 };
 
+/// What the tables say of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Standing {
+    /// Nothing.
+    Unknown = 0,
+    /// A stranger asked for it, and was answered. No more is proven.
+    HalfOpen = 1,
+    /// This host began it, or a stranger who has proven its handshake.
+    Proven = 2,
+}
+
 /// Whether a flow was begun by this host, or by a stranger who has proven its
 /// handshake. `flow` as it is received.
 #[inline(always)]
 pub(crate) fn answers<S: State>(state: &S, flow: &Flow, protocol: u8) -> bool {
-    is_spoken_from(state, flow, protocol) && state.knows(flow, protocol, false)
+    is_spoken_from(state, flow, protocol)
+        && matches!(state.standing(flow, protocol), Standing::Proven)
 }
 
-/// Whether a TCP segment belongs to a forwarded connection, one that is only
-/// asked for included: what a rule admits has to show no more.
+/// What is known of a TCP segment's connection, where that is forwarded.
 #[inline(always)]
-pub(crate) fn is_forwarded<S: State>(state: &S, flow: &Flow) -> bool {
-    is_spoken_from(state, flow, protocol::TCP) && state.knows(flow, protocol::TCP, true)
+pub(crate) fn forwarded<S: State>(state: &S, flow: &Flow) -> Standing {
+    if is_spoken_from(state, flow, protocol::TCP) {
+        state.standing(flow, protocol::TCP)
+    } else {
+        Standing::Unknown
+    }
 }
 
 /// Whether the tables may hold anything of a flow at all. Of TCP, what the
@@ -29,24 +45,28 @@ fn is_spoken_from<S: State>(state: &S, flow: &Flow, protocol: u8) -> bool {
     state.spoken(spoken::place(protocol, flow.destination_port)) != 0
 }
 
-/// Whether the tables hold a flow. `half_open`: also one that a stranger only
-/// asked for.
+/// What the tables hold of a flow.
 #[inline(always)]
-pub fn knows<S: State>(state: &S, flow: &Flow, protocol: u8, half_open: bool) -> bool {
+pub fn standing<S: State>(state: &S, flow: &Flow, protocol: u8) -> Standing {
     let now = state.now() / TICKS_PER_NS;
     let word = state.spoken(spoken::place(protocol, flow.destination_port));
     if !spoken::holds(word, protocol, now) {
-        return false;
+        return Standing::Unknown;
     }
     let key = FlowKey::received(flow, protocol);
     if Sent(state.word(FlowTable::Flows, &key)).is_live(protocol, now) {
-        return true;
+        return Standing::Proven;
     }
     if protocol != protocol::TCP {
-        return false;
+        return Standing::Unknown;
     }
-    Sent(state.word(FlowTable::Answered, &key)).is_live(protocol, now)
-        || (half_open && HalfOpen(state.word(FlowTable::HalfOpen, &key)).is_live(now))
+    if Sent(state.word(FlowTable::Answered, &key)).is_live(protocol, now) {
+        return Standing::Proven;
+    }
+    if HalfOpen(state.word(FlowTable::HalfOpen, &key)).is_live(now) {
+        return Standing::HalfOpen;
+    }
+    Standing::Unknown
 }
 
 /// Notes a stranger's datagram that only monitor mode lets through: an answer

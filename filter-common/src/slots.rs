@@ -9,7 +9,7 @@ use crate::{
     Address, Listed, Scope, State,
     limits::prefix,
     read::Flow,
-    tables::{INTERFACES, Slot, SourceKey},
+    tables::{INTERFACES, Slot, SourceKey, slot},
     verdict::{Found, listed, rule_in_group},
 };
 
@@ -28,6 +28,26 @@ pub fn unruled<S: State>(state: &S, peer: &Address, since: u64) -> Slot {
     let source = prefix(state, Scope::PerSource as usize, peer);
     let network = prefix(state, Scope::PerNetwork as usize, peer);
     Slot { since, rule: 0, flags: 0, source, network }
+}
+
+/// The key of the connections of containers, from that of this host's own.
+#[inline(always)]
+#[must_use]
+pub const fn foreign(key: &SourceKey) -> SourceKey {
+    SourceKey { scope: key.scope | slot::FOREIGN, ..*key }
+}
+
+/// And back: the key of this host's own.
+#[inline(always)]
+#[must_use]
+pub const fn own(key: &SourceKey) -> SourceKey {
+    SourceKey { scope: key.scope & !slot::FOREIGN, ..*key }
+}
+
+/// Whether a key is one of containers' connections.
+#[must_use]
+pub const fn is_foreign(key: &SourceKey) -> bool {
+    key.scope & slot::FOREIGN != 0
 }
 
 /// The rule that a peer's connection is charged to, by its number; 0: none. The
@@ -53,7 +73,8 @@ pub fn rule<S: State>(state: &S, flow: &Flow) -> u32 {
 }
 
 impl Slot {
-    /// The key under which it counts in a scope.
+    /// The key under which it counts in a scope. Connections of containers are
+    /// counted apart: no list of this host's sockets has them.
     #[inline(always)]
     #[must_use]
     pub const fn key(&self, scope: Scope) -> SourceKey {
@@ -62,7 +83,8 @@ impl Slot {
             Scope::PerNetwork => self.network,
             Scope::Total => Address([0; 4]),
         };
-        SourceKey { rule: self.rule, scope: scope as u32, source }
+        let place = self.flags & slot::FOREIGN;
+        SourceKey { rule: self.rule, scope: scope as u32 | place, source }
     }
 
     /// Whether it counts in a scope.

@@ -5,7 +5,7 @@ use crate::{
     fragments::{self, Entry, Kept},
     limits::{self, Charged},
     read::{Flow, Parsed},
-    reply,
+    reply::{self, Standing},
     tables::{Fragments, Generation, Leaf, Rule, SourceKey, View},
 };
 
@@ -124,10 +124,10 @@ pub trait State: Flows + Sized {
         limits::give_back(self, charged, scope);
     }
 
-    /// [`reply::knows`]: apart, likewise.
+    /// [`reply::standing`]: apart, likewise.
     #[inline(always)]
-    fn knows(&self, flow: &Flow, protocol: u8, half_open: bool) -> bool {
-        reply::knows(self, flow, protocol, half_open)
+    fn standing(&self, flow: &Flow, protocol: u8) -> Standing {
+        reply::standing(self, flow, protocol)
     }
 
     /// [`reply::note_asked`]: apart, likewise.

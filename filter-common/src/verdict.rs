@@ -4,7 +4,7 @@ use crate::{
     Address, Listed, Outcome, Packet, Reason, Socket, State, essential, fragments, icmp,
     limits::{self, Charge, Held},
     read::{self, Parsed, Transport},
-    reply,
+    reply::{self, Standing},
     tables::{Rule, bans, generation, lists, ports, rule, view},
 };
 
@@ -163,16 +163,22 @@ fn port<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
         return Outcome::of(Reason::PortClosed);
     };
     let monitor = rule.flags & rule::MONITOR != 0;
-    if tcp && !new && matches!(socket, Socket::None) && !reply::is_forwarded(state, flow) {
+    let forwarded = if tcp && !new && matches!(socket, Socket::None) {
+        reply::forwarded(state, flow)
+    } else {
+        Standing::Unknown
+    };
+    if tcp && !new && matches!(socket, Socket::None) && matches!(forwarded, Standing::Unknown) {
         return Outcome::by_rule(Reason::OutOfState, rule.id).under(monitor);
     }
     // Apart, so that each is compiled for what it charges.
     if new {
         limited(state, number, rule, &flow.source, Charge::Connection)
     } else {
-        let proven = matches!(socket, Socket::Live);
+        let proven = matches!(socket, Socket::Live) || matches!(forwarded, Standing::Proven);
         // The last segment of a handshake, or one that claims to be.
-        let opens = matches!(socket, Socket::HalfOpen | Socket::Cookie);
+        let opens = matches!(socket, Socket::HalfOpen | Socket::Cookie)
+            || matches!(forwarded, Standing::HalfOpen);
         limited(state, number, rule, &flow.source, Charge::Packet { length, proven, opens })
     }
 }

@@ -13,7 +13,7 @@ use filter_common::{
     fragments::{self, Kept},
     limits::{self, Charge, Charged},
     read::{Flow, Tcp},
-    reply,
+    reply::{self, Standing},
     table::{self, Made},
     tables::SourceKey,
 };
@@ -168,25 +168,27 @@ pub extern "C" fn nodewall_socket(context: *mut xdp_md, interface: u32, answers:
     }
 }
 
-/// In a question to the tables of flows: half-open ones count too.
-const HALF_OPEN: u32 = 1 << 8;
-
-/// Asks the tables of what this host sends, see [`reply::knows`].
+/// Asks the tables of what this host sends, see [`reply::standing`].
 #[inline(always)]
-pub fn knows(state: &XdpState, flow: &Flow, protocol: u8, half_open: bool) -> bool {
+pub fn standing(state: &XdpState, flow: &Flow, protocol: u8) -> Standing {
+    const HALF_OPEN: u32 = Standing::HalfOpen as u32;
+    const PROVEN: u32 = Standing::Proven as u32;
     // SAFETY: this CPU's own.
     unsafe { (*scratch::question(state.block())).flow = *flow };
-    let what = protocol as u32 | if half_open { HALF_OPEN } else { 0 };
-    nodewall_knows(state.number(), what) != 0
+    match nodewall_standing(state.number(), protocol as u32) {
+        HALF_OPEN => Standing::HalfOpen,
+        PROVEN => Standing::Proven,
+        _ => Standing::Unknown,
+    }
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn nodewall_knows(interface: u32, what: u32) -> u32 {
+pub extern "C" fn nodewall_standing(interface: u32, protocol: u32) -> u32 {
     let Some(state) = XdpState::of(interface, 0) else { return 0 };
     // SAFETY: the caller has put it there.
     let flow = unsafe { &(*scratch::question(state.block())).flow };
-    reply::knows(&state, flow, what as u8, what & HALF_OPEN != 0) as u32
+    reply::standing(&state, flow, protocol as u8) as u32
 }
 
 /// See [`reply::note_asked`].

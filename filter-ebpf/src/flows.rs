@@ -3,7 +3,7 @@
 use core::ptr;
 
 use aya_ebpf::btf_maps::LruHashMap;
-use filter_common::{FlowKey, FlowTable, Flows};
+use filter_common::{FlowKey, FlowTable, Flows, Handshake, PeerKey};
 
 use crate::{maps, state::XdpState};
 
@@ -13,7 +13,7 @@ impl Flows for XdpState {
         match table {
             FlowTable::Flows => word(&maps::FLOWS, key),
             FlowTable::Answered => word(&maps::ANSWERED, key),
-            FlowTable::HalfOpen => word(&maps::HALF_OPEN, key),
+            FlowTable::HalfOpen => handshake(&key.peer()).map_or(0, |entry| entry.word_of(key)),
             FlowTable::Asked => word(&maps::ASKED, key),
         }
     }
@@ -23,7 +23,10 @@ impl Flows for XdpState {
         match table {
             FlowTable::Flows => set_word(&maps::FLOWS, key, value),
             FlowTable::Answered => set_word(&maps::ANSWERED, key, value),
-            FlowTable::HalfOpen => set_word(&maps::HALF_OPEN, key, value),
+            FlowTable::HalfOpen => {
+                // As below.
+                let _ = maps::HALF_OPEN.insert(key.peer(), Handshake::new(key, value), 0);
+            }
             FlowTable::Asked => set_word(&maps::ASKED, key, value),
         }
     }
@@ -41,6 +44,14 @@ impl Flows for XdpState {
             unsafe { ptr::write_volatile(word, value) }
         }
     }
+}
+
+/// The handshake that was asked for from a far end.
+#[inline(always)]
+pub fn handshake(peer: &PeerKey) -> Option<&'static Handshake> {
+    // SAFETY: an entry is replaced, and not changed; where its memory is another's
+    // meanwhile, that one has another near end.
+    unsafe { maps::HALF_OPEN.get(peer) }
 }
 
 #[inline(always)]

@@ -10,7 +10,7 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use filter_common::{
-    Address, FlowKey,
+    Address, FlowKey, Handshake, PeerKey,
     flow::spoken,
     known::Known,
     table::{Rates, SourceBucket},
@@ -85,7 +85,7 @@ pub static FLOWS: LruHashMap<FlowKey, u64, 131_072> = LruHashMap::new();
 #[btf_map]
 pub static ANSWERED: LruHashMap<FlowKey, u64, 65_536> = LruHashMap::new();
 #[btf_map]
-pub static HALF_OPEN: LruHashMap<FlowKey, u64, 65_536> = LruHashMap::new();
+pub static HALF_OPEN: LruHashMap<PeerKey, Handshake, 65_536> = LruHashMap::new();
 #[btf_map]
 pub static ASKED: LruHashMap<FlowKey, u64, 16_384> = LruHashMap::new();
 /// From which ports it was sent, by `spoken::place`.

@@ -14,9 +14,10 @@ use aya_ebpf::{
     },
 };
 use filter_common::{
-    Address, Cell as _, Scope, State as _, known,
+    Address, Cell as _, FlowKey, FlowTable, Flows as _, HalfOpen, PeerKey, Scope, Sent, Stage,
+    State as _, known,
     rate::TICKS_PER_NS,
-    read::Flow,
+    read::{Flow, protocol},
     slots,
     tables::{
         Rule, Slot, SourceKey,
@@ -27,7 +28,7 @@ use filter_common::{
 
 use crate::{
     atomic::MapWord,
-    control, globals, maps,
+    control, flows, globals, maps,
     state::{XdpState, known_bucket},
 };
 
@@ -43,15 +44,18 @@ const NO_EXIST: u64 = 1;
 #[inline(always)]
 pub fn held(key: &SourceKey) -> u64 {
     // SAFETY: the values are aligned words, copied at once.
-    let counted = unsafe { maps::SLOTS.get(key) }.copied().unwrap_or(0);
-    if !control::has(MENDED) {
-        return counted;
+    let mut held = unsafe { maps::SLOTS.get(key) }.copied().unwrap_or(0);
+    if control::has(MENDED) {
+        // SAFETY: as above.
+        held = held.wrapping_add(unsafe { maps::MENDED.get(key) }.copied().unwrap_or(0));
     }
-    // SAFETY: as above.
-    let mended = unsafe { maps::MENDED.get(key) }.copied().unwrap_or(0);
+    if maps::NOTES.get(notes::FOREIGN).is_some_and(|count| *count != 0) {
+        // SAFETY: as above.
+        let foreign = unsafe { maps::SLOTS.get(slots::foreign(key)) };
+        held = held.wrapping_add(foreign.copied().unwrap_or(0));
+    }
     // Below 0 only while the controller is about to correct it again.
-    let held = counted.wrapping_add(mended) as i64;
-    if held < 0 { 0 } else { held as u64 }
+    if (held as i64) < 0 { 0 } else { held }
 }
 
 /// Follows what the kernel tells of a socket.
@@ -113,13 +117,22 @@ fn local_port(ops: *mut bpf_sock_ops) -> u16 {
     unsafe { word::<{ offset_of!(bpf_sock_ops, local_port) }>(ops) as u16 }
 }
 
+/// In host order.
+#[inline(always)]
+fn remote_port(ops: *mut bpf_sock_ops) -> u16 {
+    // SAFETY: the program's own context.
+    u32::from_be(unsafe { word::<{ offset_of!(bpf_sock_ops, remote_port) }>(ops) }) as u16
+}
+
 /// A handshake is complete. `passive`: the peer began it.
 #[inline(always)]
 fn established(ops: *mut bpf_sock_ops, passive: bool) {
-    if !is_own(ops) {
+    let own = is_own(ops);
+    if own {
+        mark(ops);
+    } else if !passive {
         return;
     }
-    mark(ops);
     let Some([local, remote]) = addresses(ops) else { return };
     if slots::is_loopback(&local, &remote) {
         return;
@@ -127,15 +140,23 @@ fn established(ops: *mut bpf_sock_ops, passive: bool) {
     // SAFETY: the helper only reads the clock.
     let now = unsafe { bpf_ktime_get_ns() };
     let Some(state) = XdpState::of(0, control::live()) else { return };
+    let mut flow = Flow {
+        source: remote,
+        destination: local,
+        source_port: remote_port(ops),
+        destination_port: local_port(ops),
+    };
+    if !own && !as_asked(&state, &mut flow, now) {
+        return;
+    }
     let mut slot = slots::unruled(&state, &remote, now);
+    slot.flags = if own { 0 } else { slot::FOREIGN };
     let mut number = 0;
     if passive {
         let hash = known::hash(&globals::seed(), &slot.source);
         if let Some(bucket) = known_bucket(hash) {
             known::note(bucket, hash, now * TICKS_PER_NS);
         }
-        let destination_port = local_port(ops);
-        let flow = Flow { source: remote, destination: local, source_port: 0, destination_port };
         number = slots::rule(&state, &flow);
     }
     // Kept also where nothing is charged: the controller then knows that this
@@ -151,7 +172,10 @@ fn established(ops: *mut bpf_sock_ops, passive: bool) {
         bpf_sock_ops_cb_flags_set(ops, (flags | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     }
     slot.rule = rule.id;
-    slot.flags = slot::RULE;
+    slot.flags |= slot::RULE;
+    if !own {
+        note(notes::FOREIGN);
+    }
     let monitor =
         rule.flags & rule::MONITOR != 0 || state.generation().flags & generation::MONITOR != 0;
     charge(&mut slot, rule, Scope::Total, monitor);
@@ -162,6 +186,23 @@ fn established(ops: *mut bpf_sock_ops, passive: bool) {
     }
     // SAFETY: the socket's own, which is locked while its program runs.
     unsafe { *kept = slot };
+}
+
+/// Makes the flow of a container's socket what it is outside of this host's NAT:
+/// the one that was asked for from the same far end. Whether there was any. It
+/// is proven now, at the word of the socket.
+#[inline(always)]
+fn as_asked(state: &XdpState, flow: &mut Flow, now: u64) -> bool {
+    let peer = PeerKey { address: flow.source, port: flow.source_port as u32 };
+    let Some(asked) = flows::handshake(&peer) else { return false };
+    if !HalfOpen(asked.word).is_live(now) {
+        return false;
+    }
+    flow.destination = asked.local;
+    flow.destination_port = asked.local_port as u16;
+    let key = FlowKey::received(flow, protocol::TCP);
+    state.set_word(FlowTable::Answered, &key, Sent::new(now, Stage::Open).0);
+    true
 }
 
 /// Adds a connection in one scope, and sees whether it is one too many.
@@ -180,7 +221,9 @@ fn charge(slot: &mut Slot, rule: &Rule, scope: Scope, monitor: bool) {
     unsafe { MapWord::new(count) }.add(1);
     slot.flags |= 1 << scope as u32;
     let most = rule.connections[scope as usize];
-    if most != 0 && !monitor && held(&key) > most as u64 {
+    // A container's is out of the controller's reach.
+    let may_close = !monitor && slot.flags & slot::FOREIGN == 0;
+    if most != 0 && may_close && held(&key) > most as u64 {
         slot.flags |= slot::SURPLUS;
     }
 }

@@ -18,6 +18,7 @@ use filter_common::{
     limits::{self, Charged},
     rate::TICKS_PER_NS,
     read::{Flow, Parsed, Tcp},
+    reply::Standing,
     table::{self, Made},
     tables::{
         Counter, Fragments, Generation, INTERFACES, InterfaceBlock, Leaf, Rule, SourceKey,
@@ -273,8 +274,8 @@ impl State for XdpState {
     }
 
     #[inline(always)]
-    fn knows(&self, flow: &Flow, protocol: u8, half_open: bool) -> bool {
-        apart::knows(self, flow, protocol, half_open)
+    fn standing(&self, flow: &Flow, protocol: u8) -> Standing {
+        apart::standing(self, flow, protocol)
     }
 
     #[inline(always)]

@@ -194,6 +194,9 @@ pub mod slot {
     pub const RULE: u32 = 8;
     /// It came when a limit was reached already: handshakes side by side.
     pub const SURPLUS: u32 = 16;
+    /// Its socket is of another network namespace. In the scope of a
+    /// [`SourceKey`](super::SourceKey) too: such connections are counted apart.
+    pub const FOREIGN: u32 = 1 << 8;
 }
 
 /// Places of the words by which the kernel tells of connections.
@@ -202,8 +205,10 @@ pub mod notes {
     pub const SURPLUS: u32 = 0;
     /// Connections that could not be counted in every scope: no room.
     pub const FULL: u32 = 1;
+    /// Connections of containers that were counted.
+    pub const FOREIGN: u32 = 2;
     /// How many words there are.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 3;
 }
 
 /// Where the buckets that all sources of a rule share stand: those of

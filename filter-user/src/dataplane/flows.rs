@@ -2,10 +2,10 @@
 //! them by another way than a packet.
 
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{Array, HashMap, MapData},
 };
-use filter_common::{FlowKey, FlowTable, flow::spoken};
+use filter_common::{FlowKey, FlowTable, Handshake, PeerKey, flow::spoken};
 
 use super::{LoadError, MapFault, load::take};
 use crate::policy::FlowTables;
@@ -14,19 +14,36 @@ use crate::policy::FlowTables;
 pub(super) struct Flows {
     flows: Table,
     answered: Table,
-    half_open: Table,
+    half_open: Table<PeerKey, Handshake>,
     asked: Table,
     spoken: Array<MapData, u32>,
 }
 
 /// One of them.
-struct Table {
+struct Table<K = FlowKey, V = u64> {
     name: &'static str,
-    map: HashMap<MapData, FlowKey, u64>,
+    map: HashMap<MapData, K, V>,
     capacity: u32,
 }
 
-impl Table {
+impl<K: Pod, V: Pod> Table<K, V> {
+    fn take(
+        ebpf: &mut Ebpf,
+        map: &'static str,
+        name: &'static str,
+        capacity: u32,
+    ) -> Result<Self, LoadError> {
+        Ok(Self { name, map: take(ebpf, map)?, capacity })
+    }
+
+    fn fill(&self) -> Fill {
+        Fill { name: self.name, entries: self.entries(), capacity: self.capacity }
+    }
+
+    fn insert(&mut self, key: K, value: V) -> Result<(), MapFault> {
+        self.map.insert(key, value, 0).map_err(MapFault::of(self.name, "write"))
+    }
+
     /// Entries that there are. The walk begins anew where the entry that it
     /// stands at goes, so it is told when to stop.
     fn entries(&self) -> u64 {
@@ -47,24 +64,17 @@ pub struct Fill {
 
 impl Flows {
     pub(super) fn take(ebpf: &mut Ebpf, sizes: &FlowTables) -> Result<Self, LoadError> {
-        let mut table = |name, map, capacity| {
-            Ok::<_, LoadError>(Table { name, map: take(ebpf, map)?, capacity })
-        };
         Ok(Self {
-            flows: table("flows", "FLOWS", sizes.flows)?,
-            answered: table("answered", "ANSWERED", sizes.answered)?,
-            half_open: table("half_open", "HALF_OPEN", sizes.half_open)?,
-            asked: table("asked", "ASKED", sizes.asked)?,
+            flows: Table::take(ebpf, "FLOWS", "flows", sizes.flows)?,
+            answered: Table::take(ebpf, "ANSWERED", "answered", sizes.answered)?,
+            half_open: Table::take(ebpf, "HALF_OPEN", "half_open", sizes.half_open)?,
+            asked: Table::take(ebpf, "ASKED", "asked", sizes.asked)?,
             spoken: take(ebpf, "SPOKEN")?,
         })
     }
 
     pub(super) fn fill(&self) -> [Fill; 4] {
-        [&self.flows, &self.answered, &self.half_open, &self.asked].map(|table| Fill {
-            name: table.name,
-            entries: table.entries(),
-            capacity: table.capacity,
-        })
+        [self.flows.fill(), self.answered.fill(), self.half_open.fill(), self.asked.fill()]
     }
 
     /// Puts an entry into a table. `now`: nanoseconds of the monotonic clock.
@@ -75,13 +85,12 @@ impl Flows {
         word: u64,
         now: u64,
     ) -> Result<(), MapFault> {
-        let to = match table {
-            FlowTable::Flows => &mut self.flows,
-            FlowTable::Answered => &mut self.answered,
-            FlowTable::HalfOpen => &mut self.half_open,
-            FlowTable::Asked => &mut self.asked,
-        };
-        to.map.insert(key, word, 0).map_err(MapFault::of(to.name, "write"))?;
+        match table {
+            FlowTable::Flows => self.flows.insert(*key, word),
+            FlowTable::Answered => self.answered.insert(*key, word),
+            FlowTable::HalfOpen => self.half_open.insert(key.peer(), Handshake::new(key, word)),
+            FlowTable::Asked => self.asked.insert(*key, word),
+        }?;
         let protocol = u8::try_from(key.protocol).unwrap_or_default();
         let place = spoken::place(protocol, key.local_port);
         self.spoken
@@ -91,13 +100,16 @@ impl Flows {
 
     /// The entry of a flow, zero for none: for tests.
     pub(super) fn entry(&self, table: FlowTable, key: &FlowKey) -> u64 {
-        let from = match table {
-            FlowTable::Flows => &self.flows,
-            FlowTable::Answered => &self.answered,
-            FlowTable::HalfOpen => &self.half_open,
-            FlowTable::Asked => &self.asked,
+        let map = match table {
+            FlowTable::Flows => &self.flows.map,
+            FlowTable::Answered => &self.answered.map,
+            FlowTable::HalfOpen => {
+                let found = self.half_open.map.get(&key.peer(), 0);
+                return found.unwrap_or_default().word_of(key);
+            }
+            FlowTable::Asked => &self.asked.map,
         };
-        from.map.get(key, 0).unwrap_or_default()
+        map.get(key, 0).unwrap_or_default()
     }
 }
 

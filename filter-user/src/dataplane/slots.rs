@@ -13,7 +13,10 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
     programs::{CgroupAttachMode, ProgramError, SockOps, sock_ops::SockOpsLink},
 };
-use filter_common::tables::{self, SourceKey, notes};
+use filter_common::{
+    slots,
+    tables::{self, SourceKey, notes},
+};
 use thiserror::Error;
 
 use super::{LoadError, MapFault, control::Control, load::take};
@@ -109,7 +112,8 @@ impl Slots {
     }
 
     /// What the program has counted by itself, where that is not 0 or was not
-    /// when the table was last [pruned](Self::prune).
+    /// when the table was last [pruned](Self::prune). Of containers apart, see
+    /// [`Slot::key`](filter_common::tables::Slot::key).
     ///
     /// # Errors
     ///
@@ -122,13 +126,17 @@ impl Slots {
             .collect()
     }
 
-    /// How many connections are held: what was counted and what was corrected.
+    /// How many connections are held: what was counted, of containers too, and
+    /// what was corrected.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to read.
     pub fn held(&self) -> Result<Counts<SourceKey, u64>, MapFault> {
-        let mut held = self.counted()?;
+        let mut held: Counts<SourceKey, i64> = Counts::new();
+        for (key, count) in self.counted()? {
+            *held.entry(slots::own(&key)).or_default() += count;
+        }
         for (key, correction) in &self.corrections {
             *held.entry(*key).or_default() += correction;
         }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Guarded, closed, echoes, eventually, open, ready, rule_for, silence, soon, source, within,
+    Contained, Guarded, closed, echoes, eventually, open, ready, rule_for, silence, soon, source,
+    within,
 };
 use sandbox::{Namespace, Outcome, Sandbox, tcp_connect, tcp_listen};
 
@@ -166,22 +167,85 @@ fn handshakes_side_by_side_overshoot_for_no_second() {
     let world = &guarded.world;
     let at = world.host_ipv4(8080);
     let _server = tcp_listen(&world.host, at).expect("a server");
-    let streams: Vec<TcpStream> = thread::scope(|scope| {
-        let tasks: Vec<_> = (0..40)
+    let streams = connect_side_by_side(&guarded, 40);
+    assert!(streams.len() >= 5, "{} connected", streams.len());
+    eventually("the surplus is closed", || held(&guarded) <= 5);
+    assert!(guarded.status().packets("connection_limit") > 0);
+    drop(streams);
+    holds(&guarded, 0);
+}
+
+/// A container's connections count for the rule of the port that is published,
+/// whatever port of its own it listens on, beside the host's own.
+#[test]
+fn a_containers_connections_hold_slots_of_the_published_port() {
+    if !ready() {
+        return;
+    }
+    let Some(Contained { world, container }) = Contained::new(8080, 80) else { return };
+    let _servers = Contained::own(80).map(|at| tcp_listen(&container, at).expect("a server"));
+    let _other = tcp_listen(&world.host, ([0_u16; 8], 8081).into()).expect("a server");
+    let rule = rule_for("p2p", "tcp/8080-8081", "[rule.per_source]\nconnections = 3\n");
+    let guarded = Guarded::over(world, &format!("{NW0}{rule}"));
+    let world = &guarded.world;
+    for at in [world.host_ipv4(8080), world.host_ipv6(8080)] {
+        let of_host = open(&world.peer, None, SocketAddr::new(at.ip(), 8081));
+        let mut streams = vec![open(&world.peer, None, at), open(&world.peer, None, at)];
+        holds(&guarded, 3);
+        closed(&world.peer, None, at);
+        // Full is full for what is new alone: each of them goes on.
+        for stream in streams.iter().chain([&of_host]) {
+            echoes(stream, 100_000);
+        }
+        // Sweeps of the host's own sockets leave the container's counts.
+        thread::sleep(soon());
+        assert_eq!(held(&guarded), 3);
+        streams.pop();
+        holds(&guarded, 2);
+        streams.push(open(&world.peer, None, at));
+        closed(&world.peer, None, at);
+        drop((streams, of_host));
+        holds(&guarded, 0);
+    }
+    assert!(guarded.rules().packets("p2p", "connection_limit") > 0);
+    let connections = &guarded.status().0["connections"];
+    assert_eq!(connections["drift"], 0, "{connections}");
+}
+
+/// Handshakes with a container side by side: the last segment of each is looked
+/// at again, as nobody could close what slips through.
+#[test]
+fn handshakes_with_a_container_side_by_side() {
+    if !ready() {
+        return;
+    }
+    let Some(Contained { world, container }) = Contained::new(8080, 80) else { return };
+    let _servers = Contained::own(80).map(|at| tcp_listen(&container, at).expect("a server"));
+    let rule = rule_for("p2p", "tcp/8080", "[rule.per_source]\nconnections = 5\n");
+    let guarded = Guarded::over(world, &format!("{NW0}{rule}"));
+    let streams = connect_side_by_side(&guarded, 40);
+    assert!(streams.len() >= 5, "{} connected", streams.len());
+    // What arrives in one batch is judged before any of it is counted.
+    let most = held(&guarded);
+    assert!((5..=20).contains(&most), "{most} are held");
+    drop(streams);
+    holds(&guarded, 0);
+}
+
+/// So many attempts at once at port 8080; those that connect.
+fn connect_side_by_side(guarded: &Guarded, attempts: usize) -> Vec<TcpStream> {
+    let (peer, at) = (&guarded.world.peer, guarded.world.host_ipv4(8080));
+    thread::scope(|scope| {
+        let tasks: Vec<_> = (0..attempts)
             .map(|_| {
-                scope.spawn(|| match tcp_connect(&world.peer, None, at, silence()) {
+                scope.spawn(|| match tcp_connect(peer, None, at, silence()) {
                     Ok(Outcome::Connected(stream)) => Some(stream),
                     _ => None,
                 })
             })
             .collect();
         tasks.into_iter().filter_map(|task| task.join().expect("no panic")).collect()
-    });
-    assert!(streams.len() >= 5, "{} connected", streams.len());
-    eventually("the surplus is closed", || held(&guarded) <= 5);
-    assert!(guarded.status().packets("connection_limit") > 0);
-    drop(streams);
-    holds(&guarded, 0);
+    })
 }
 
 /// Many sources connect, send, reset, send their end alone, or are closed by

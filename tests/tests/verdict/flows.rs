@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use filter_common::{
-    FlowTable, Reason, Stage,
+    FlowTable, Reason, Scope, Stage,
     flow::{ECHO_TIMEOUT, HALF_OPEN_TIMEOUT, TCP_SHORT_TIMEOUT, TCP_TIMEOUT, UDP_TIMEOUT},
     read::protocol,
 };
@@ -11,7 +11,10 @@ use filter_user::dataplane::Hook;
 use nodewall_tests::verdict::{Container, Expected, Kernel, flow_key, with_kernel};
 use sandbox::{Veth, VethOptions, packet::frame};
 
-use crate::common::{HOST, HOST6, PEER, PEER6};
+use crate::{
+    common::{HOST, HOST6, PEER, PEER6},
+    slots::hold,
+};
 
 /// An address of this host, one of a peer, and another of each.
 const FAMILIES: [[&str; 4]; 2] = [
@@ -360,6 +363,28 @@ fn forwarded_connections_that_a_stranger_asks_for() {
             container.send(kernel, &segment(near, far, SYN | ACK, &[], (900, 501)));
             container.send(kernel, &segment(near, far, ACK, b"hello", (901, 501)));
             kernel.expect(format!("{peer}, data"), &tcp(far, near, ACK), Reason::Reply);
+        }
+    });
+}
+
+/// The last segment of a handshake is held to `connections`, what follows is not.
+#[test]
+fn forwarded_connections_one_too_many() {
+    let rule = "[[rule]]\nname = \"web\"\nports = [\"tcp/8080\"]\n[rule.total]\nconnections = 1\n";
+    with_kernel(|kernel| {
+        let container = container(kernel);
+        kernel.policy(rule);
+        for [host, peer, ..] in FAMILIES {
+            let (near, far) = ((host, 8080), (peer, 5000));
+            let ack = tcp(far, near, ACK);
+            container.send(kernel, &segment(near, far, SYN | ACK, &[], (900, 501)));
+            kernel.expect(format!("{peer}, there is a slot"), &ack, Expected::rule("web"));
+            hold(kernel, "web", Scope::Total, "", 1);
+            let full = Expected::over("web", Reason::ConnectionLimit, Scope::Total);
+            kernel.expect(format!("{peer}, there is none"), &ack, full);
+            container.send(kernel, &segment(near, far, ACK, b"hello", (901, 501)));
+            kernel.expect(format!("{peer}, it has one"), &ack, Expected::rule("web"));
+            hold(kernel, "web", Scope::Total, "", 0);
         }
     });
 }

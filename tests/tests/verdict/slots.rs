@@ -17,7 +17,7 @@ fn syn(source: &str, port: u16) -> Vec<u8> {
 }
 
 /// Settles how many connections are held under a key, in both.
-fn hold(kernel: &mut Kernel, rule: &str, scope: Scope, prefix: &str, held: u32) {
+pub fn hold(kernel: &mut Kernel, rule: &str, scope: Scope, prefix: &str, held: u32) {
     let source = match prefix.parse::<IpAddr>() {
         Ok(address) => Address::from(address),
         Err(_) => Address([0; 4]),

@@ -179,8 +179,18 @@ impl Owner {
             .copied()
             .collect();
         let mut empty = HashSet::new();
+        for key in keys.iter().filter(|key| slots::is_foreign(key)) {
+            // No list tells of containers. What was lost of a count goes with it.
+            if after.get(key).is_some_and(|count| *count <= 0) {
+                if recount.empty.contains(key) {
+                    self.plane.slots().prune(key)?;
+                } else {
+                    empty.insert(*key);
+                }
+            }
+        }
         let at = |map: &HashMap<SourceKey, i64>, key| map.get(key).copied().unwrap_or(0);
-        for key in &keys {
+        for key in keys.iter().filter(|key| !slots::is_foreign(key)) {
             let (was, is) = (at(&before, key), at(&after, key));
             let (there, old) = (at(&counted, key), at(&older, key));
             let mend = at(&recount.mends, key);
