@@ -109,6 +109,19 @@ impl Limit {
         if owes > self.window { None } else { Some(now.wrapping_add(owes)) }
     }
 
+    /// How much of the burst is used up, in percent. At 100 the next packet does
+    /// not conform.
+    #[must_use]
+    pub const fn used(&self, tat: u64, now: u64) -> u32 {
+        let left = self.window.saturating_sub(ahead(tat, now));
+        if left < self.cost(1) {
+            return 100;
+        }
+        // Of so many ticks the last digits do not matter.
+        let percent = (self.window - left) / (self.window / 100 + 1);
+        if percent > 99 { 99 } else { percent as u32 }
+    }
+
     /// Charges `cost` to the bucket in `cell`, exactly once, whatever other
     /// CPUs do to it meanwhile.
     #[inline(always)]
@@ -213,6 +226,27 @@ mod tests {
     ];
     /// The clock at its start, after a day, after eighteen years.
     const CLOCKS: [u64; 5] = [0, 1, 24 * HOUR * TICKS_PER_NS, YEAR, 18 * YEAR];
+
+    #[test]
+    fn all_is_used_when_the_next_is_refused() {
+        for (limit, units) in [
+            (Limit::of_packets(10, 1_000_000_000, 4), 1),
+            (Limit::of_packets(1, 1, 1), 1),
+            (Limit::new(1_000_000, 1_000_000_000, 64_000), 640),
+            (Limit::of_packets(1, 3_600_000_000_000, 1000), 1),
+        ] {
+            let (Some(limit), now) = (limit, 1 << 50) else { panic!("a limit") };
+            let (mut tat, mut before) = (0, 0);
+            assert_eq!(limit.used(tat, now), 0);
+            while let Some(after) = limit.conform(tat, now, limit.cost(units)) {
+                assert!(limit.used(tat, now) < 100, "{limit:?}");
+                tat = after;
+                assert!(limit.used(tat, now) >= before);
+                before = limit.used(tat, now);
+            }
+            assert_eq!(limit.used(tat, now), 100, "{limit:?}");
+        }
+    }
 
     #[test]
     fn exactly_the_burst_passes_from_idle() {

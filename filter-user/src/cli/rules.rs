@@ -9,7 +9,7 @@ use super::{
     error::CliError,
     output::{Output, or_dash},
 };
-use crate::control::{Client, Command, Rules};
+use crate::control::{Client, Command, LimitEntry, Rules};
 
 pub(super) fn rules(socket: &Path, out: &mut Output) -> Result<(), CliError> {
     let rules: Rules = Client::connect(socket)?.ask(Command::Rules)?;
@@ -45,7 +45,28 @@ fn show<W: Write>(rules: &Rules, out: &mut Output<W>) -> io::Result<()> {
             ));
         }
     }
-    out.table(["RULE", "MODE", "VERDICT", "REASON", "SCOPE", "PACKETS", "BYTES"], 2, &rows)
+    out.table(["RULE", "MODE", "VERDICT", "REASON", "SCOPE", "PACKETS", "BYTES"], 2, &rows)?;
+    let mut rows = Vec::new();
+    for rule in &rules.rules {
+        for LimitEntry { scope, limit, used } in &rule.limits {
+            let [name, scope, limit] = [&rule.name, scope, limit].map(String::clone);
+            rows.push([name, scope, limit, format!("{used} %")]);
+        }
+    }
+    if !rows.is_empty() {
+        out.line("\nlimits, by the source or network that is nearest to each")?;
+        out.table(["RULE", "SCOPE", "LIMIT", "USED"], 1, &rows)?;
+    }
+    let held = rules.rules.iter().filter_map(|rule| Some((&rule.name, rule.connections?)));
+    let rows: Vec<_> = held
+        .filter(|(_, connections)| *connections > 0)
+        .map(|(name, connections)| [name.clone(), connections.to_string()])
+        .collect();
+    if !rows.is_empty() {
+        out.line("\nconnections that are held")?;
+        out.table(["RULE", "CONNECTIONS"], 1, &rows)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -61,6 +82,7 @@ mod tests {
             connections: None,
             counters,
             monitored: Vec::new(),
+            limits: Vec::new(),
         };
         let counter = CounterEntry {
             verdict: "drop".to_owned(),

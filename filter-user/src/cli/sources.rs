@@ -5,7 +5,11 @@ use std::{
     path::Path,
 };
 
-use super::{args, error::CliError, output::Output};
+use super::{
+    args,
+    error::CliError,
+    output::{Output, or_dash},
+};
 use crate::control::{Client, Command, Sources};
 
 pub(super) fn sources(
@@ -28,8 +32,16 @@ fn show<W: Write>(sources: &Sources, out: &mut Output<W>) -> io::Result<()> {
         .map(|row| {
             let numbers = [row.connections, row.refused].map(|number| number.to_string());
             let [connections, refused] = numbers;
-            [row.source.to_string(), row.rule.clone(), connections, refused]
+            let nearest = row.limits.iter().max_by_key(|limit| limit.used);
+            let nearest = nearest.map(|limit| format!("{} {} %", limit.limit, limit.used));
+            [
+                row.source.to_string(),
+                row.rule.clone(),
+                or_dash(nearest.as_deref()),
+                connections,
+                refused,
+            ]
         })
         .collect();
-    out.table(["SOURCE", "RULE", "CONNECTIONS", "REFUSED"], 2, &rows)
+    out.table(["SOURCE", "RULE", "NEAREST LIMIT", "CONNECTIONS", "REFUSED"], 2, &rows)
 }

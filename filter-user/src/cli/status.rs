@@ -10,7 +10,7 @@ use super::{
     error::CliError,
     output::{Output, or_dash},
 };
-use crate::control::{Client, Command, Status, TableEntry};
+use crate::control::{Client, Command, ConnectionsEntry, Status, TableEntry};
 
 pub(super) fn status(socket: &Path, out: &mut Output) -> Result<(), CliError> {
     let status: Status = Client::connect(socket)?.ask(Command::Status)?;
@@ -73,6 +73,20 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
         out.table(["INTERFACE", "WOULD DROP AS", "PACKETS", "BYTES"], 2, &rows)?;
     }
 
+    let ConnectionsEntry { held, counted_by, surplus, destroyed, idle, drift } =
+        &status.connections;
+    out.line(format_args!("\nconnections\n  {held} held, counted by {counted_by}"))?;
+    for (count, what) in [
+        (surplus, "came when a limit was reached already"),
+        (destroyed, "of these were closed"),
+        (idle, "were closed because they were idle"),
+        (drift, "had to be added or taken off, because the count was not the sockets'"),
+    ] {
+        if *count > 0 {
+            out.line(format_args!("  {count} {what}"))?;
+        }
+    }
+
     out.line("\ntables")?;
     let rows: Vec<_> = status
         .tables
@@ -83,7 +97,7 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
             [name.clone(), entries.to_string(), capacity.to_string(), full]
         })
         .collect();
-    out.table(["NAME", "ENTRIES", "CAPACITY", "NO ROOM FOR"], 3, &rows)?;
+    out.table(["NAME", "ENTRIES", "CAPACITY", "LOST"], 3, &rows)?;
 
     if !status.sets.is_empty() {
         out.line("\nsets from files")?;

@@ -248,7 +248,8 @@ fn rule(rule: &Rule, id: u32) -> tables::Rule {
     tables::Rule { id, flags, limits, connections }
 }
 
-fn limits(limits: &Limits) -> tables::Limits {
+/// The rates of one scope.
+pub(crate) fn limits(limits: &Limits) -> tables::Limits {
     tables::Limits {
         new_connections: limit(limits.new_connections),
         packets: limit(limits.packets),

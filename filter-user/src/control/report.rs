@@ -77,6 +77,8 @@ pub struct SourceReport {
     pub connections: u64,
     /// Packets of it that were refused for a rate since it was last idle; about.
     pub refused: u64,
+    /// How near each of its own limits is.
+    pub limits: Vec<LimitEntry>,
 }
 
 /// The policy in force.
@@ -178,6 +180,19 @@ pub struct RuleEntry {
     pub counters: Vec<CounterEntry>,
     /// Once more: what monitor mode let through.
     pub monitored: Vec<RuleMonitoredEntry>,
+    /// How near each of its limits is.
+    pub limits: Vec<LimitEntry>,
+}
+
+/// How near a limit is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitEntry {
+    /// Such as `per_source`.
+    pub scope: String,
+    /// Such as `new_connections`.
+    pub limit: String,
+    /// Percent that is used up, by whoever has used most. At 100 the next is refused.
+    pub used: u32,
 }
 
 /// What a rule did with one outcome.

@@ -178,6 +178,15 @@ impl DataPlane {
         self.sources.entries()
     }
 
+    /// What all sources of a rule owe together, by the rule's number.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn total(&self, rule: u32) -> Result<filter_common::table::Rates, MapFault> {
+        self.sources.total(rule)
+    }
+
     /// Sources and networks whose debt was forgotten to make room for others.
     ///
     /// # Errors

@@ -4,18 +4,25 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use filter_common::table::{SourceBucket, SourceEntry, WAYS};
+use filter_common::{
+    table::{Rates, SourceBucket, SourceEntry, WAYS},
+    tables::total_place,
+};
 
 use super::{LoadError, MapFault, load::take};
 
-/// The table in the kernel.
-pub(super) struct Sources(Array<MapData, SourceBucket>);
+/// The table in the kernel, and the one of what all sources of a rule share.
+pub(super) struct Sources {
+    table: Array<MapData, SourceBucket>,
+    totals: Array<MapData, Rates>,
+}
 
 impl Sources {
     pub(super) const MAP: &str = "SOURCES";
+    const TOTALS: &str = "TOTALS";
 
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
-        take(ebpf, Self::MAP).map(Self)
+        Ok(Self { table: take(ebpf, Self::MAP)?, totals: take(ebpf, Self::TOTALS)? })
     }
 
     /// How many buckets hold so many sources: a power of two.
@@ -25,7 +32,12 @@ impl Sources {
 
     /// How many sources and networks there is room for.
     pub(super) fn capacity(&self) -> u32 {
-        self.0.len() * WAYS as u32
+        self.table.len() * WAYS as u32
+    }
+
+    /// What all sources of a rule owe together.
+    pub(super) fn total(&self, rule: u32) -> Result<Rates, MapFault> {
+        self.totals.get(&total_place(rule, false), 0).map_err(MapFault::of(Self::TOTALS, "read"))
     }
 
     /// What is in the table, as it stood when each bucket was read.
@@ -33,8 +45,8 @@ impl Sources {
         let taken = |bucket: SourceBucket| {
             (0..WAYS).filter(move |way| bucket.tags[*way] != 0).map(move |way| bucket.entries[way])
         };
-        (0..self.0.len()).flat_map(move |index| {
-            let bucket = self.0.get(&index, 0).map_err(MapFault::of(Self::MAP, "read"));
+        (0..self.table.len()).flat_map(move |index| {
+            let bucket = self.table.get(&index, 0).map_err(MapFault::of(Self::MAP, "read"));
             let (found, fault) = match bucket {
                 Ok(bucket) => (Some(taken(bucket)), None),
                 Err(fault) => (None, Some(Err(fault))),

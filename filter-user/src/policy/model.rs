@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filter_common::Scope;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// A whole, valid policy. Two that mean the same are equal.
@@ -213,6 +214,18 @@ const EVERYWHERE: [IpNet; 2] = [
 impl From<Arc<[IpNet]>> for Source {
     fn from(list: Arc<[IpNet]>) -> Self {
         if *list == EVERYWHERE { Self::Anywhere } else { Self::Prefixes(list) }
+    }
+}
+
+impl Rule {
+    /// The limits of one scope.
+    #[must_use]
+    pub const fn limits(&self, scope: Scope) -> &Limits {
+        match scope {
+            Scope::PerSource => &self.per_source,
+            Scope::PerNetwork => &self.per_network,
+            Scope::Total => &self.total,
+        }
     }
 }
 

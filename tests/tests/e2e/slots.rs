@@ -12,6 +12,7 @@ use nodewall_tests::e2e::{
     within,
 };
 use sandbox::{Namespace, Outcome, Sandbox, tcp_connect, tcp_listen};
+use serde_json::json;
 
 const NW0: &str = "interfaces = [\"nw0\"]\n";
 
@@ -59,6 +60,10 @@ fn so_many_and_no_more_until_one_is_closed() {
         holds(&guarded, 3);
         closed(&world.peer, None, at);
         closed(&world.peer, None, other);
+        let full = json!([{"scope": "per_source", "limit": "connections", "used": 100}]);
+        assert_eq!(guarded.rules().rule("p2p")["limits"], full);
+        let sources = guarded.json(&["sources", "--json"]);
+        assert_eq!(sources["sources"][0]["limits"], full, "{sources}");
         assert!(guarded.status().packets("connection_limit") >= 2);
         streams.iter().for_each(|stream| echoes(stream, 1000));
         if at.is_ipv4() {

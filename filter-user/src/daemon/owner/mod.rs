@@ -7,6 +7,7 @@ mod interfaces;
 mod report;
 mod sets;
 mod slots;
+mod usage;
 
 use std::{
     path::PathBuf,

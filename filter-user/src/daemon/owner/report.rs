@@ -2,15 +2,11 @@
 
 use std::collections::HashMap;
 
-use filter_common::{
-    Address, Scope,
-    table::SourceEntry,
-    tables::{Slot, SourceKey},
-};
+use filter_common::{Scope, tables::SourceKey};
 use humantime::format_rfc3339_seconds;
 use ipnet::IpNet;
 
-use super::{Owner, apply::sha256};
+use super::{Owner, apply::sha256, usage};
 use crate::{
     control::{
         ConnectionsEntry, CounterEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry,
@@ -120,27 +116,28 @@ impl Owner {
     pub(super) fn sources(&self, top: Option<u32>) -> Result<Sources, DaemonError> {
         let names: HashMap<u32, &str> =
             self.rule_numbers.iter().map(|(name, number)| (number, name)).collect();
-        let mut found: HashMap<(u32, Address), (u64, u64)> = HashMap::new();
-        for (key, count) in self.plane.slots_ref().held()? {
-            if key.scope == Scope::PerSource as u32 {
-                found.entry((key.rule, key.source)).or_default().0 = count;
-            }
-        }
-        for entry in self.plane.source_entries() {
-            let SourceEntry { rates, key } = entry?;
-            if key.scope == Scope::PerSource as u32 {
-                found.entry((key.rule, key.source)).or_default().1 = rates.refused;
-            }
-        }
         let prefixes = self.in_force.loaded.policy.prefixes;
-        let mut sources: Vec<SourceReport> = found
+        let rules = &self.in_force.loaded.policy.rules;
+        let mut sources: Vec<SourceReport> = self
+            .usage()?
             .into_iter()
-            .filter_map(|((rule, source), (connections, refused))| {
+            .filter(|(key, _)| key.scope == Scope::PerSource as u32)
+            .filter_map(|(SourceKey { rule, source, .. }, owed)| {
                 let length =
                     if source.is_ipv4() { prefixes.source_ipv4 } else { prefixes.source_ipv6 };
                 let prefix = IpNet::new(source.into(), length).ok()?;
-                let rule = (*names.get(&rule)?).to_owned();
-                Some(SourceReport { source: prefix.trunc(), rule, connections, refused })
+                let name = *names.get(&rule)?;
+                let limits = rules.iter().find(|rule| rule.name == name).map(|rule| {
+                    let scope = Scope::PerSource;
+                    usage::entries(scope, usage::used(rule.limits(scope), &owed))
+                });
+                Some(SourceReport {
+                    source: prefix.trunc(),
+                    rule: name.to_owned(),
+                    connections: owed.connections,
+                    refused: owed.rates.refused,
+                    limits: limits.unwrap_or_default(),
+                })
             })
             .collect();
         sources.sort_by(|a, b| {
@@ -153,7 +150,12 @@ impl Owner {
 
     pub(super) fn rules(&self) -> Result<Rules, DaemonError> {
         let mut rules = Vec::new();
-        let held = self.plane.slots_ref().held()?;
+        let usage = self.usage()?;
+        let mut nearest = self.nearest(&usage);
+        let connections = |rule: Option<u32>| {
+            rule.and_then(|rule| usage.get(&usage::total_key(rule)))
+                .map_or(0, |all| all.connections)
+        };
         for rule in &self.in_force.loaded.policy.rules {
             let (mut counters, mut monitored) = (Vec::new(), Vec::new());
             let number = self.rule_numbers.get(&rule.name);
@@ -176,17 +178,12 @@ impl Owner {
             rules.push(RuleEntry {
                 name,
                 mode: rule.mode.to_string(),
-                connections: Some(number.map_or(0, |rule| connections(&held, rule))),
+                connections: Some(connections(number)),
                 counters,
                 monitored,
+                limits: number.and_then(|number| nearest.remove(&number)).unwrap_or_default(),
             });
         }
         Ok(Rules { rules })
     }
-}
-
-/// How many connections a rule holds.
-fn connections(held: &HashMap<SourceKey, u64>, rule: u32) -> u64 {
-    let all = Slot { rule, ..Slot::default() }.key(Scope::Total);
-    held.get(&all).copied().unwrap_or(0)
 }

@@ -25,7 +25,7 @@ use crate::{
     daemon::DaemonError,
     dataplane::Marks,
     model::Model,
-    policy::{Limits, Mode, Rule},
+    policy::{Mode, Rule},
     sockets::{Sockets, Tcp},
 };
 
@@ -242,7 +242,7 @@ impl Owner {
         for Held { socket, slot, .. } in &list {
             let Some(rule) = rules.get(&slot.rule) else { continue };
             let is_over = |scope: &Scope| {
-                let most = limits(rule, *scope).connections.map_or(u64::MAX, |n| n.get().into());
+                let most = rule.limits(*scope).connections.map_or(u64::MAX, |n| n.get().into());
                 counts.get(&slot.key(*scope)).is_some_and(|count| *count > most)
             };
             let is_surplus = slot.flags & slot::SURPLUS != 0 && Scope::ALL.iter().any(is_over);
@@ -278,14 +278,6 @@ impl Owner {
             }
         }
         Ok(())
-    }
-}
-
-const fn limits(rule: &Rule, scope: Scope) -> &Limits {
-    match scope {
-        Scope::PerSource => &rule.per_source,
-        Scope::PerNetwork => &rule.per_network,
-        Scope::Total => &rule.total,
     }
 }
 
