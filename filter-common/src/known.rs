@@ -84,32 +84,12 @@ mod tests {
 
     use super::*;
 
-    struct Word<'a>(&'a Value<u64>);
-
-    impl Cell for Word<'_> {
-        fn load(&self) -> u64 {
-            self.0.get()
-        }
-
-        fn compare_exchange(&self, old: u64, new: u64) -> u64 {
-            let seen = self.0.get();
-            if seen == old {
-                self.0.set(new);
-            }
-            seen
-        }
-
-        fn subtract(&self, amount: u64) {
-            self.0.set(self.0.get().wrapping_sub(amount));
-        }
-    }
-
     const HOUR: u64 = 3600 * 1_000_000_000 * crate::rate::TICKS_PER_NS;
 
     #[test]
     fn a_handshake_counts_for_a_day() {
         let words: [Value<u64>; WAYS] = array::from_fn(|_| Value::new(0));
-        let bucket = |way: usize| Word(&words[way]);
+        let bucket = |way: usize| &words[way];
         for start in [0, 7 * HOUR, 20_000 * HOUR] {
             let hash = mix(&[1, 2], [start, 0, 0]);
             assert!(!holds(bucket, hash, start));
@@ -124,7 +104,7 @@ mod tests {
     #[test]
     fn the_oldest_of_a_full_bucket_gives_way_and_a_repeat_takes_no_place() {
         let words: [Value<u64>; WAYS] = array::from_fn(|_| Value::new(0));
-        let bucket = |way: usize| Word(&words[way]);
+        let bucket = |way: usize| &words[way];
         let hash = |n: u64| mix(&[3, 4], [n, 0, 0]);
         for n in 0..WAYS as u64 {
             for _ in 0..3 {

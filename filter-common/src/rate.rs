@@ -182,15 +182,11 @@ mod tests {
                 self.losses.set(self.losses.get() - 1);
                 self.word.set(self.word.get() + 1);
             }
-            let seen = self.word.get();
-            if seen == old {
-                self.word.set(new);
-            }
-            seen
+            self.word.compare_exchange(old, new)
         }
 
         fn subtract(&self, amount: u64) {
-            self.word.set(self.word.get().wrapping_sub(amount));
+            self.word.subtract(amount);
         }
     }
 

@@ -20,6 +20,39 @@ pub trait Cell {
     fn subtract(&self, amount: u64);
 }
 
+/// A word that one thread changes, for state in user space.
+impl Cell for core::cell::Cell<u64> {
+    fn load(&self) -> u64 {
+        self.get()
+    }
+
+    fn compare_exchange(&self, old: u64, new: u64) -> u64 {
+        let seen = self.get();
+        if seen == old {
+            self.set(new);
+        }
+        seen
+    }
+
+    fn subtract(&self, amount: u64) {
+        self.set(self.get().wrapping_sub(amount));
+    }
+}
+
+impl<C: Cell> Cell for &C {
+    fn load(&self) -> u64 {
+        (*self).load()
+    }
+
+    fn compare_exchange(&self, old: u64, new: u64) -> u64 {
+        (*self).compare_exchange(old, new)
+    }
+
+    fn subtract(&self, amount: u64) {
+        (*self).subtract(amount);
+    }
+}
+
 /// What the policy's address lists say of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listed {

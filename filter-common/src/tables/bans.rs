@@ -27,8 +27,7 @@ pub const fn block_place(block: u32) -> (u32, u32) {
 #[inline(always)]
 #[must_use]
 pub const fn filter_place(high: u32) -> (u32, u32) {
-    let bit = super::filter_hash(high);
-    (IPV4_WORDS + bit / 64, bit % 64)
+    super::filter_place(IPV4_WORDS, high)
 }
 
 /// The word and the bit of any address.

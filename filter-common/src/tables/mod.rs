@@ -260,10 +260,13 @@ impl Default for Fragments {
 pub const FILTER_BITS: u32 = 1 << FILTER_LOG2;
 const FILTER_LOG2: u32 = 20;
 
-/// Multiplicative hashing (Knuth, TAOCP 3, section 6.4). Whoever aims at a
-/// collision wins one look-up in the table behind the filter.
-const fn filter_hash(high: u32) -> u32 {
-    high.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_LOG2)
+/// The word and the bit of an IPv6 address's first 32 bits in a filter that
+/// begins at the word `first`. Multiplicative hashing (Knuth, TAOCP 3, section
+/// 6.4): whoever aims at a collision wins one look-up in the table behind it.
+#[inline(always)]
+const fn filter_place(first: u32, high: u32) -> (u32, u32) {
+    let bit = high.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_LOG2);
+    (first + bit / 64, bit % 64)
 }
 
 /// Packets and bytes.

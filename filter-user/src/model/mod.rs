@@ -289,19 +289,15 @@ pub struct Word(Rc<Cell<u64>>);
 
 impl filter_common::Cell for Word {
     fn load(&self) -> u64 {
-        self.0.get()
+        self.0.load()
     }
 
     fn compare_exchange(&self, old: u64, new: u64) -> u64 {
-        let seen = self.0.get();
-        if seen == old {
-            self.0.set(new);
-        }
-        seen
+        self.0.compare_exchange(old, new)
     }
 
     fn subtract(&self, amount: u64) {
-        self.0.set(self.0.get().wrapping_sub(amount));
+        self.0.subtract(amount);
     }
 }
 

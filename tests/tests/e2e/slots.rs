@@ -16,6 +16,12 @@ use serde_json::json;
 
 const NW0: &str = "interfaces = [\"nw0\"]\n";
 
+/// A policy by which each source may hold so many at port 8080.
+fn at_most(connections: u32) -> String {
+    let limit = format!("[rule.per_source]\nconnections = {connections}\n");
+    format!("{NW0}{}", rule_for("p2p", "tcp/8080", &limit))
+}
+
 /// How many connections the rule `p2p` holds.
 fn held(guarded: &Guarded) -> u64 {
     guarded.rules().rule("p2p")["connections"].as_u64().expect("a number")
@@ -87,8 +93,7 @@ fn a_peer_that_has_sent_its_end_holds_its_slot() {
     if !ready() {
         return;
     }
-    let rule = rule_for("p2p", "tcp/8080", "[rule.per_source]\nconnections = 5\n");
-    let guarded = Guarded::new(&format!("{NW0}{rule}"));
+    let guarded = Guarded::new(&at_most(5));
     let world = &guarded.world;
     let at = world.host_ipv4(8080);
     let listener = passive_listener(&world.host, at);
@@ -116,8 +121,7 @@ fn connections_that_were_there_before_count() {
     let at = world.host_ipv4(8080);
     let _server = tcp_listen(&world.host, ([0_u16; 8], 8080).into()).expect("a server");
     let before = [open(&world.peer, None, at), open(&world.peer, None, world.host_ipv4(8080))];
-    let rule = rule_for("p2p", "tcp/8080", "[rule.per_source]\nconnections = 3\n");
-    let guarded = Guarded::over(world, &format!("{NW0}{rule}"));
+    let guarded = Guarded::over(world, &at_most(3));
     let peer = &guarded.world.peer;
     assert_eq!(held(&guarded), 2, "at once");
     let one = open(peer, None, at);
@@ -167,8 +171,7 @@ fn handshakes_side_by_side_overshoot_for_no_second() {
     if !ready() {
         return;
     }
-    let rule = rule_for("p2p", "tcp/8080", "[rule.per_source]\nconnections = 5\n");
-    let guarded = Guarded::new(&format!("{NW0}{rule}"));
+    let guarded = Guarded::new(&at_most(5));
     let world = &guarded.world;
     let at = world.host_ipv4(8080);
     let _server = tcp_listen(&world.host, at).expect("a server");
@@ -226,8 +229,7 @@ fn handshakes_with_a_container_side_by_side() {
     }
     let Some(Contained { world, container }) = Contained::new(8080, 80) else { return };
     let _servers = Contained::own(80).map(|at| tcp_listen(&container, at).expect("a server"));
-    let rule = rule_for("p2p", "tcp/8080", "[rule.per_source]\nconnections = 5\n");
-    let guarded = Guarded::over(world, &format!("{NW0}{rule}"));
+    let guarded = Guarded::over(world, &at_most(5));
     let streams = connect_side_by_side(&guarded, 40);
     assert!(streams.len() >= 5, "{} connected", streams.len());
     // What arrives in one batch is judged before any of it is counted.
@@ -261,8 +263,7 @@ fn whatever_ends_a_connection_frees_its_slot() {
     if !ready() {
         return;
     }
-    let rule = rule_for("p2p", "tcp/8080", "[rule.per_source]\nconnections = 50\n");
-    let guarded = Guarded::new(&format!("{NW0}{rule}"));
+    let guarded = Guarded::new(&at_most(50));
     let world = &guarded.world;
     world.add_sources("203.0.113.0/24".parse().expect("a prefix")).expect("added");
     let at = world.host_ipv4(8080);
