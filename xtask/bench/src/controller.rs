@@ -8,7 +8,7 @@ use sandbox::{Instance, Policy, Sandbox};
 use crate::report::{Goal, Report, Row, median};
 
 /// The policy that the demonstration runs.
-const POLICY: &str = include_str!("../../assets/policy.toml");
+pub const POLICY: &str = include_str!("../../assets/policy.toml");
 
 /// Starts the daemon so many times.
 pub fn measure(rounds: u32, binary: &Path, report: &mut Report) -> Result<()> {
