@@ -67,8 +67,18 @@ new_connections = { rate = "1/s", burst = 1 }
 packets = { rate = "1/s", burst = 1 }
 "#;
 
-/// What random sources exceed together, though each is within its own limit.
-const LIMITED_IN_TOTAL: &str = r#"
+const TOTAL: &str = r#"
+[[rule]]
+name = "p2p"
+ports = ["tcp/15600", "udp/14626"]
+[rule.total]
+new_connections = { rate = "1/s", burst = 1 }
+packets = { rate = "1/s", burst = 1 }
+"#;
+
+/// The same, with limits of each source, which are looked at first and which
+/// none of many sources exceeds.
+const TOTAL_AND_SOURCES: &str = r#"
 [[rule]]
 name = "p2p"
 ports = ["tcp/15600", "udp/14626"]
@@ -184,7 +194,18 @@ pub fn all() -> Vec<Case> {
                 Segment::Syn(15600),
                 Reason::ConnectionRate,
                 &[],
-                LIMITED_IN_TOTAL.to_owned(),
+                TOTAL.to_owned(),
+                Some(0.5),
+            )
+        },
+        Case {
+            sources: everywhere.clone(),
+            ..case(
+                "SYN from 16 million sources over the total, sources limited too",
+                Segment::Syn(15600),
+                Reason::ConnectionRate,
+                &[],
+                TOTAL_AND_SOURCES.to_owned(),
                 Some(0.5),
             )
         },
@@ -197,13 +218,24 @@ pub fn all() -> Vec<Case> {
             Some(0.6),
         ),
         Case {
-            sources: everywhere,
+            sources: everywhere.clone(),
             ..case(
                 "UDP from 16 million sources over the total of their port",
                 Segment::Udp(14626),
                 Reason::PacketRate,
                 &[],
-                LIMITED_IN_TOTAL.to_owned(),
+                TOTAL.to_owned(),
+                Some(0.6),
+            )
+        },
+        Case {
+            sources: everywhere,
+            ..case(
+                "UDP from 16 million sources over the total, sources limited too",
+                Segment::Udp(14626),
+                Reason::PacketRate,
+                &[],
+                TOTAL_AND_SOURCES.to_owned(),
                 Some(0.6),
             )
         },
