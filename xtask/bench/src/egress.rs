@@ -14,10 +14,10 @@ use crate::{
 
 /// Both modes and both directions. Which comes first alternates, because a
 /// machine that others use drifts.
-pub fn measure(rounds: u32, report: &mut Report) -> Result<()> {
+pub fn measure(rounds: u32, object: Option<&[u8]>, report: &mut Report) -> Result<()> {
     let sandbox = Sandbox::pair()?;
     sandbox.fix_neighbours()?;
-    let mut plane = plane()?;
+    let mut plane = plane(object)?;
     let cases = [
         ("iperf3 with the classifier, native, data received", XdpMode::Driver, Direction::In),
         ("iperf3 with the classifier, native, data sent", XdpMode::Driver, Direction::Out),

@@ -34,7 +34,7 @@ struct Args {
     /// The `nodewall` binary whose start, memory and changes of policy are measured.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Floods this object instead of the embedded one, to compare builds.
+    /// Sends through this object instead of the embedded one, to compare builds.
     #[arg(long)]
     object: Option<PathBuf>,
     /// Only the floods whose name holds this text.
@@ -71,8 +71,8 @@ fn main() -> Result<()> {
     }
     if !args.only_floods {
         memory::measure(&mut report)?;
-        throughput::measure(args.rounds, &mut report)?;
-        egress::measure(args.rounds, &mut report)?;
+        throughput::measure(args.rounds, object.as_deref(), &mut report)?;
+        egress::measure(args.rounds, object.as_deref(), &mut report)?;
         if let Some(binary) = &args.binary {
             controller::measure(args.rounds, binary, &mut report)?;
             apply::measure(args.rounds, binary, &mut report)?;

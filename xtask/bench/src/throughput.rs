@@ -20,11 +20,11 @@ use crate::{
 pub const NUMBER: u32 = 1;
 
 /// Both modes; each round measures the bare program, then the filter.
-pub fn measure(rounds: u32, report: &mut Report) -> Result<()> {
+pub fn measure(rounds: u32, object: Option<&[u8]>, report: &mut Report) -> Result<()> {
     let sandbox = Sandbox::pair()?;
     sandbox.fix_neighbours()?;
     let mut instruments = Instruments::load()?;
-    let mut plane = plane()?;
+    let mut plane = plane(object)?;
     let modes = [
         ("iperf3 through the filter, native", XdpMode::Driver, Attach::Native),
         ("iperf3 through the filter, generic", XdpMode::Skb, Attach::Generic),
@@ -66,8 +66,8 @@ pub fn measure(rounds: u32, report: &mut Report) -> Result<()> {
 }
 
 /// The filter under a policy that lets iperf3 through, attached to nothing.
-pub fn plane() -> Result<DataPlane> {
-    let mut plane = DataPlane::load(&Options::default())?;
+pub fn plane(object: Option<&[u8]>) -> Result<DataPlane> {
+    let mut plane = DataPlane::load(&Options { object, ..Options::default() })?;
     let loaded =
         policy::parse(iperf::POLICY, "bench.toml".as_ref()).map_err(|e| anyhow::anyhow!("{e}"))?;
     let (mut rules, mut interfaces) = (Numbers::of_rules(), Numbers::of_interfaces());
