@@ -35,6 +35,11 @@ static SOURCE_LIST: Array<u32, SOURCES> = Array::new();
 #[btf_map]
 static SOURCE_COUNT: Array<u32, 1> = Array::new();
 
+/// A network and the mask of its hosts, in network order: where the mask is not
+/// 0, sources are drawn from all of it instead of the list.
+#[btf_map]
+static SOURCE_NETWORK: Array<[u32; 2], 1> = Array::new();
+
 /// Offsets in an Ethernet frame with an IPv4 header of 20 bytes.
 const CHECKSUM: usize = 14 + 10;
 const SOURCE: usize = 14 + 12;
@@ -44,7 +49,7 @@ const TCP_CHECKSUM: usize = 14 + 20 + 16;
 const FRAME: usize = 14 + 20 + 20;
 
 /// Sends the frame it is run on back out of its interface, from a source
-/// drawn from the list and a random port. Checksums stay right, or the stacks
+/// drawn from the list or the network and a random port. Checksums stay right, or the stacks
 /// that it is sent to would throw it away before they are measured.
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
@@ -57,10 +62,19 @@ pub fn generate(context: XdpContext) -> u32 {
     };
     // SAFETY: the helper only draws a number.
     let random = unsafe { bpf_get_prandom_u32() };
-    let Some(source) = SOURCE_LIST.get(random & count.wrapping_sub(1)) else {
+    let Some(listed) = SOURCE_LIST.get(random & count.wrapping_sub(1)) else {
         return xdp_action::XDP_ABORTED;
     };
-    let (source, port) = (*source, (random >> 16) as u16 | 1);
+    let Some([network, hosts]) = SOURCE_NETWORK.get(0).copied() else {
+        return xdp_action::XDP_ABORTED;
+    };
+    let source = if hosts == 0 {
+        *listed
+    } else {
+        // SAFETY: as above.
+        network | unsafe { bpf_get_prandom_u32() } & hosts
+    };
+    let port = (random >> 16) as u16 | 1;
     // SAFETY: all of it lies before `end`; halves are aligned, as frames are.
     unsafe {
         let old_source = [half(start + SOURCE), half(start + SOURCE + 2)];

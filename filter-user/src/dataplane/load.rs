@@ -1,11 +1,14 @@
 //! Brings the program and its maps into the kernel.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    thread,
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapError},
-    programs::{ProgramError, Xdp},
+    programs::{Program, ProgramError, Xdp},
     util::KernelVersion,
 };
 use filter_common::{Seed, tables};
@@ -97,9 +100,7 @@ impl DataPlane {
             .override_global("AYA_LOG_LEVEL", &level, false)
             .load(options.object.unwrap_or(OBJECT))
             .map_err(load_error)?;
-        program(&mut ebpf)?.load().map_err(program_error)?;
-        egress::program(&mut ebpf)?.load().map_err(program_error)?;
-        Slots::program(&mut ebpf)?.load().map_err(program_error)?;
+        load_programs(&mut ebpf)?;
         let control = Control::take(&mut ebpf)?;
         Ok(Self {
             generations: Generations::take(&mut ebpf, control.clone())?,
@@ -120,6 +121,29 @@ impl DataPlane {
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+/// Has the kernel verify all programs, side by side: that is most of the time
+/// from the start to the first judged packet.
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    program(ebpf)?;
+    egress::program(ebpf)?;
+    Slots::program(ebpf)?;
+    let load = |program: &mut Program| match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        // The object has no others.
+        _ => Ok(()),
+    };
+    thread::scope(|scope| {
+        let tasks: Vec<_> =
+            ebpf.programs_mut().map(|(_, program)| scope.spawn(move || load(program))).collect();
+        tasks.into_iter().try_for_each(|task| match task.join() {
+            Ok(result) => result.map_err(program_error),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
 
 /// The XDP program.

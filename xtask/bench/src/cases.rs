@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr, ops::RangeInclusive};
 
+use filter_common::Reason;
 use ipnet::Ipv4Net;
 
 /// What a frame is.
@@ -12,6 +13,29 @@ pub enum Segment {
     Syn(u16),
     /// An ACK to that port, of no connection.
     Ack(u16),
+    /// An ACK to a port from which this host has a connection, of no connection.
+    AckToOwnPort,
+    /// A datagram to that port.
+    Udp(u16),
+}
+
+/// Where the frames of a case come from.
+#[derive(Clone)]
+pub enum Sources {
+    /// A power of two of addresses.
+    Listed(Vec<Ipv4Addr>),
+    /// Every address of a network.
+    Of(Ipv4Net),
+}
+
+impl Sources {
+    /// One of them, the same each time.
+    pub fn first(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Listed(list) => list.first().copied(),
+            Self::Of(network) => Some(network.network()),
+        }
+    }
 }
 
 /// One row of the table.
@@ -20,12 +44,14 @@ pub struct Case {
     pub name: &'static str,
     /// The frame.
     pub segment: Segment,
-    /// Where it comes from: a power of two of addresses.
-    pub sources: Vec<Ipv4Addr>,
+    /// Where it comes from.
+    pub sources: Sources,
     /// The policy.
     pub policy: String,
     /// Banned before the flood begins.
     pub bans: Vec<Ipv4Addr>,
+    /// Why nearly all of it drops.
+    pub reason: Reason,
     /// The least share of the bare drop that the project holds itself to.
     pub goal: Option<f64>,
     /// Whether xdp-filter, which can do the same job, meets the same flood.
@@ -41,17 +67,50 @@ new_connections = { rate = "1/s", burst = 1 }
 packets = { rate = "1/s", burst = 1 }
 "#;
 
+const TOTAL: &str = r#"
+[[rule]]
+name = "p2p"
+ports = ["tcp/15600", "udp/14626"]
+[rule.total]
+new_connections = { rate = "1/s", burst = 1 }
+packets = { rate = "1/s", burst = 1 }
+"#;
+
+/// The same, with limits of each source, which are looked at first and which
+/// none of many sources exceeds.
+const TOTAL_AND_SOURCES: &str = r#"
+[[rule]]
+name = "p2p"
+ports = ["tcp/15600", "udp/14626"]
+[rule.per_source]
+new_connections = { rate = "5/s", burst = 20 }
+packets = { rate = "2000/s", burst = 4000 }
+[rule.total]
+new_connections = { rate = "1/s", burst = 1 }
+packets = { rate = "1/s", burst = 1 }
+"#;
+
+const LIMITED_UDP: &str = r#"
+[[rule]]
+name = "p2p"
+ports = ["udp/14626"]
+[rule.per_source]
+packets = { rate = "1/s", burst = 1 }
+"#;
+
 /// All cases, in the order of the table.
 pub fn all() -> Vec<Case> {
     let mut random = Random(0x6e6f_6465);
     let many: Vec<Ipv4Addr> = (0..1 << 16).map(|_| random.address()).collect();
-    let one = vec![Ipv4Addr::new(203, 0, 113, 9)];
+    let one = [Ipv4Addr::new(203, 0, 113, 9)];
+    let everywhere = Sources::Of(Ipv4Net::new_assert(Ipv4Addr::new(44, 0, 0, 0), 8));
     let wide = random.prefixes(100_000, 16..=24);
     let narrow = random.prefixes(100_000, 25..=32);
-    let case = |name, segment, sources: &[Ipv4Addr], policy: String, goal| Case {
+    let case = |name, segment, reason, sources: &[Ipv4Addr], policy: String, goal| Case {
         name,
         segment,
-        sources: sources.to_vec(),
+        reason,
+        sources: Sources::Listed(sources.to_vec()),
         policy,
         bans: Vec::new(),
         goal,
@@ -63,6 +122,7 @@ pub fn all() -> Vec<Case> {
             ..case(
                 "SYN to a closed port, 64k sources, empty lists",
                 Segment::Syn(23),
+                Reason::PortClosed,
                 &many,
                 String::new(),
                 Some(0.85),
@@ -73,6 +133,7 @@ pub fn all() -> Vec<Case> {
             ..case(
                 "the same, with 1,000 denied prefixes, 1,000 bans, a trusted prefix",
                 Segment::Syn(23),
+                Reason::PortClosed,
                 &many,
                 lists(&random.prefixes(1_000, 16..=32)),
                 Some(0.6),
@@ -81,6 +142,7 @@ pub fn all() -> Vec<Case> {
         case(
             "SYN from one source over its limit",
             Segment::Syn(15600),
+            Reason::ConnectionRate,
             &one,
             LIMITED.to_owned(),
             Some(0.65),
@@ -88,6 +150,7 @@ pub fn all() -> Vec<Case> {
         case(
             "SYN from 64k sources to a port with limits",
             Segment::Syn(15600),
+            Reason::ConnectionRate,
             &many,
             LIMITED.to_owned(),
             None,
@@ -95,14 +158,91 @@ pub fn all() -> Vec<Case> {
         case(
             "ACK out of state to an open port, 64k sources",
             Segment::Ack(15600),
+            Reason::OutOfState,
             &many,
             LIMITED.to_owned(),
             None,
         ),
-        case("ACK to a closed port, 64k sources", Segment::Ack(23), &many, String::new(), None),
+        case(
+            "ACK to a closed port that no connection is from, 64k sources",
+            Segment::Ack(23),
+            Reason::PortClosed,
+            &many,
+            String::new(),
+            Some(0.8),
+        ),
+        case(
+            "ACK to a closed port that a connection of this host is from",
+            Segment::AckToOwnPort,
+            Reason::PortClosed,
+            &many,
+            String::new(),
+            Some(0.65),
+        ),
+        case(
+            "UDP to a closed port, 64k sources",
+            Segment::Udp(53),
+            Reason::PortClosed,
+            &many,
+            String::new(),
+            Some(0.8),
+        ),
+        Case {
+            sources: everywhere.clone(),
+            ..case(
+                "SYN from 16 million sources over the total of their port",
+                Segment::Syn(15600),
+                Reason::ConnectionRate,
+                &[],
+                TOTAL.to_owned(),
+                Some(0.5),
+            )
+        },
+        Case {
+            sources: everywhere.clone(),
+            ..case(
+                "SYN from 16 million sources over the total, sources limited too",
+                Segment::Syn(15600),
+                Reason::ConnectionRate,
+                &[],
+                TOTAL_AND_SOURCES.to_owned(),
+                Some(0.5),
+            )
+        },
+        case(
+            "UDP from one source over its packet limit",
+            Segment::Udp(14626),
+            Reason::PacketRate,
+            &one,
+            LIMITED_UDP.to_owned(),
+            Some(0.6),
+        ),
+        Case {
+            sources: everywhere.clone(),
+            ..case(
+                "UDP from 16 million sources over the total of their port",
+                Segment::Udp(14626),
+                Reason::PacketRate,
+                &[],
+                TOTAL.to_owned(),
+                Some(0.6),
+            )
+        },
+        Case {
+            sources: everywhere,
+            ..case(
+                "UDP from 16 million sources over the total, sources limited too",
+                Segment::Udp(14626),
+                Reason::PacketRate,
+                &[],
+                TOTAL_AND_SOURCES.to_owned(),
+                Some(0.6),
+            )
+        },
         case(
             "denied: sources drawn from 100,000 prefixes of /16 to /24",
             Segment::Syn(23),
+            Reason::Denied,
             &random.members(&wide),
             lists(&wide),
             Some(0.5),
@@ -110,6 +250,7 @@ pub fn all() -> Vec<Case> {
         case(
             "denied: sources drawn from 100,000 prefixes of /25 to /32",
             Segment::Syn(23),
+            Reason::Denied,
             &random.members(&narrow),
             lists(&narrow),
             Some(0.5),

@@ -1,7 +1,10 @@
 //! A flood over a veth pair, all on one processor: the generator sends from
 //! the peer's end, and what is measured receives at the host's.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -13,6 +16,8 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
+
+use crate::cases::Sources;
 
 /// The object with the bare programs and the generator.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("INSTRUMENTS_OBJECT"));
@@ -48,13 +53,28 @@ impl Instruments {
         Ok(self.program(name)?.detach(link)?)
     }
 
-    /// The sources, in network order, that the generator draws from.
-    pub fn set_sources(&mut self, sources: &[u32]) -> Result<()> {
+    /// The sources that the generator draws from.
+    pub fn set_sources(&mut self, sources: &Sources) -> Result<()> {
+        let network = match sources {
+            Sources::Listed(list) => {
+                self.list_sources(list)?;
+                [0, 0]
+            }
+            Sources::Of(network) => {
+                [network.network(), network.hostmask()].map(|word| u32::from(word).to_be())
+            }
+        };
+        let map = self.0.map_mut("SOURCE_NETWORK").context("no network")?;
+        let mut drawn: Array<_, [u32; 2]> = Array::try_from(map)?;
+        Ok(drawn.set(0, network, 0)?)
+    }
+
+    fn list_sources(&mut self, sources: &[Ipv4Addr]) -> Result<()> {
         ensure!(sources.len().is_power_of_two(), "the generator masks a random number");
         let map = self.0.map_mut("SOURCE_LIST").context("no list")?;
         let mut list: Array<_, u32> = Array::try_from(map)?;
         for (index, source) in (0_u32..).zip(sources) {
-            list.set(index, source, 0)?;
+            list.set(index, u32::from(*source).to_be(), 0)?;
         }
         let map = self.0.map_mut("SOURCE_COUNT").context("no count")?;
         let mut count: Array<_, u32> = Array::try_from(map)?;

@@ -2,9 +2,13 @@
 //! on the same processor in the same run.
 #![forbid(unsafe_code)]
 
+mod apply;
 mod cases;
 mod controller;
+mod egress;
 mod flood;
+mod iperf;
+mod memory;
 mod rates;
 mod report;
 mod throughput;
@@ -27,10 +31,10 @@ struct Args {
     /// Also writes what was measured to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// The `nodewall` binary whose start and memory are measured.
+    /// The `nodewall` binary whose start, memory and changes of policy are measured.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Floods this object instead of the embedded one, to compare builds.
+    /// Sends through this object instead of the embedded one, to compare builds.
     #[arg(long)]
     object: Option<PathBuf>,
     /// Only the floods whose name holds this text.
@@ -39,6 +43,9 @@ struct Args {
     /// Leaves out what runs other programs (iperf3, xdp-filter) and the daemon.
     #[arg(long)]
     only_floods: bool,
+    /// Leaves out the floods.
+    #[arg(long, conflicts_with = "only_floods")]
+    no_floods: bool,
 }
 
 fn main() -> Result<()> {
@@ -59,11 +66,16 @@ fn main() -> Result<()> {
         object: object.as_deref(),
         only: args.case.as_deref(),
     };
-    floods.measure(&mut report)?;
+    if !args.no_floods {
+        floods.measure(&mut report)?;
+    }
     if !args.only_floods {
-        throughput::measure(args.rounds, &mut report)?;
+        memory::measure(&mut report)?;
+        throughput::measure(args.rounds, object.as_deref(), &mut report)?;
+        egress::measure(args.rounds, object.as_deref(), &mut report)?;
         if let Some(binary) = &args.binary {
             controller::measure(args.rounds, binary, &mut report)?;
+            apply::measure(args.rounds, binary, &mut report)?;
         }
     }
     report.print();

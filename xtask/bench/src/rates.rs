@@ -2,13 +2,14 @@
 
 use std::{net::IpAddr, process::Command, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::XdpMode;
-use filter_common::Verdict;
+use filter_common::{Reason, Verdict};
 use filter_user::{
     compile::{Numbers, compile},
-    dataplane::{Ban, DataPlane, Interface, Options},
+    dataplane::{Ban, DataPlane, Interface, Marks, Options},
     policy::{self, Attach},
+    sockets::Sockets,
 };
 use ipnet::IpNet;
 use sandbox::{Namespace, Sandbox};
@@ -21,6 +22,7 @@ use crate::{
 
 /// The interface's number in the tables; any will do.
 const NUMBER: u32 = 1;
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is measured, and how often.
 pub struct Floods<'a> {
@@ -43,20 +45,27 @@ impl Floods<'_> {
         let sandbox = Sandbox::silent_pair()?;
         let (host, peer) = (sandbox.host.clone(), sandbox.peer.clone());
         let (receiver, sender) = (sandbox.veth.a.index()?, sandbox.veth.b.index()?);
-        let mut bench = Bench { sandbox: &sandbox, host, peer, receiver, sender, frames, object };
+        // As a node has one to its peers: so one of its ports is spoken from.
+        let server = sandbox::tcp_listen(&peer, (sandbox::PEER_IPV4, 0).into())?;
+        let outcome = sandbox::tcp_connect(&host, None, server.address(), CONNECT_WITHIN)?;
+        let sandbox::Outcome::Connected(connection) = outcome else {
+            bail!("the host does not reach its peer");
+        };
+        let own_port = connection.local_addr()?.port();
+        let mut bench =
+            Bench { sandbox: &sandbox, host, peer, receiver, sender, frames, object, own_port };
         let mut instruments = Instruments::load()?;
         let mut ceiling = Vec::new();
         let mut filter_of_xdp_tools = peers;
         let wanted = |case: &Case| only.is_none_or(|text| case.name.contains(text));
         for case in cases::all().into_iter().filter(wanted) {
             let frame = bench.frame(case.segment, "203.0.113.9");
-            let sources: Vec<u32> = case.sources.iter().map(|a| u32::from(*a).to_be()).collect();
-            instruments.set_sources(&sources)?;
+            instruments.set_sources(&case.sources)?;
             let mut plane = bench.plane(&case)?;
             let (mut rates, mut ratios, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..rounds {
                 let bare = bench.bare(&mut instruments, &frame)?;
-                let ours = bench.ours(&mut instruments, &mut plane, &frame)?;
+                let ours = bench.ours(&mut instruments, &mut plane, &frame, case.reason)?;
                 ceiling.push(bare);
                 rates.push(ours);
                 ratios.push(ours / bare);
@@ -129,6 +138,8 @@ struct Bench<'a> {
     sender: u32,
     frames: u32,
     object: Option<&'a [u8]>,
+    /// A port from which the host has a connection.
+    own_port: u16,
 }
 
 impl Bench<'_> {
@@ -154,12 +165,21 @@ impl Bench<'_> {
         match segment {
             Segment::Syn(port) => ip.tcp(40_000, port).syn().pad_to(60).build(),
             Segment::Ack(port) => ip.tcp(40_000, port).ack().pad_to(60).build(),
+            Segment::AckToOwnPort => ip.tcp(40_000, self.own_port).ack().pad_to(60).build(),
+            Segment::Udp(port) => ip.udp(40_000, port).checksum(0).pad_to(60).build(),
         }
     }
 
-    /// The filter under a case's policy, attached to nothing.
+    /// The filter under a case's policy, attached to no interface. As in the
+    /// daemon, it is known from which ports this host speaks.
     fn plane(&self, case: &Case) -> Result<DataPlane> {
-        let mut plane = DataPlane::load(&Options { object: self.object, ..Options::default() })?;
+        let options = Options { object: self.object, ..Options::default() };
+        let mut plane = self.host.enter(|| -> Result<DataPlane> {
+            let mut plane = DataPlane::load(&options)?;
+            plane.count_connections(None)?;
+            plane.settle_ports(&Marks::default(), &Sockets::open()?.ports()?)?;
+            Ok(plane)
+        })??;
         let loaded = policy::parse(&case.policy, "bench.toml".as_ref())
             .map_err(|errors| anyhow::anyhow!("{errors}"))?;
         let (mut rules, mut interfaces) = (Numbers::of_rules(), Numbers::of_interfaces());
@@ -203,6 +223,7 @@ impl Bench<'_> {
         instruments: &mut Instruments,
         plane: &mut DataPlane,
         frame: &[u8],
+        reason: Reason,
     ) -> Result<f64> {
         let interface = Interface {
             name: sandbox::HOST_LINK.to_owned(),
@@ -211,16 +232,20 @@ impl Bench<'_> {
             mtu: 1500,
             program: None,
         };
-        let dropped = |plane: &DataPlane| -> Result<u64> {
+        let dropped = |plane: &DataPlane| -> Result<[u64; 2]> {
             let counters = plane.interface_counters(NUMBER)?;
-            let drops = counters.iter().filter(|found| found.reason.verdict() == Verdict::Drop);
-            Ok(drops.map(|found| found.counter.packets).sum())
+            let sum = |counts: &dyn Fn(&Reason) -> bool| {
+                let found = counters.iter().filter(|found| counts(&found.reason));
+                found.map(|found| found.counter.packets).sum()
+            };
+            Ok([sum(&|found| found.verdict() == Verdict::Drop), sum(&|found| *found == reason)])
         };
         let attached = self.host.enter(|| plane.attach(&interface, NUMBER, Attach::Native))??;
         self.flood(instruments, frame, self.frames / 10)?;
-        let before = dropped(plane)?;
+        let [before, for_reason_before] = dropped(plane)?;
         let took = self.flood(instruments, frame, self.frames)?;
-        let judged = dropped(plane)? - before;
+        let [after, for_reason] = dropped(plane)?;
+        let (judged, for_reason) = (after - before, for_reason - for_reason_before);
         drop(attached);
         // What is slower than the generator loses frames in the ring: what
         // counts is what was judged. On a quiet machine that is nearly all.
@@ -228,6 +253,11 @@ impl Bench<'_> {
             judged > u64::from(self.frames) / 2,
             "{} frames were sent and {judged} judged: the machine is too busy to measure on",
             self.frames
+        );
+        ensure!(
+            for_reason > judged / 2,
+            "of {judged} frames {for_reason} dropped as {}: this is not the case it is called",
+            reason.name()
         );
         Ok(judged as f64 / took.as_secs_f64() / 1e6)
     }
