@@ -48,10 +48,6 @@ const FRAME: usize = 14 + 20 + 20;
 /// that it is sent to would throw it away before they are measured.
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
-    let (start, end) = (context.data(), context.data_end());
-    if start + FRAME > end {
-        return xdp_action::XDP_ABORTED;
-    }
     let Some(count) = SOURCE_COUNT.get(0) else {
         return xdp_action::XDP_ABORTED;
     };
@@ -60,7 +56,24 @@ pub fn generate(context: XdpContext) -> u32 {
     let Some(source) = SOURCE_LIST.get(random & count.wrapping_sub(1)) else {
         return xdp_action::XDP_ABORTED;
     };
-    let (source, port) = (*source, (random >> 16) as u16 | 1);
+    send(&context, *source, (random >> 16) as u16 | 1)
+}
+
+/// As [`generate`], from any address of 20.0.0.0/8: 16,777,216 sources.
+#[xdp]
+pub fn generate_from_millions(context: XdpContext) -> u32 {
+    // SAFETY: the helper only draws a number.
+    let (source, port) = unsafe { (bpf_get_prandom_u32(), bpf_get_prandom_u32()) };
+    send(&context, (20 << 24 | source >> 8).to_be(), port as u16 | 1)
+}
+
+/// Sends the frame back out of its interface with another source, in network order.
+#[inline(always)]
+fn send(context: &XdpContext, source: u32, port: u16) -> u32 {
+    let (start, end) = (context.data(), context.data_end());
+    if start + FRAME > end {
+        return xdp_action::XDP_ABORTED;
+    }
     // SAFETY: all of it lies before `end`; halves are aligned, as frames are.
     unsafe {
         let old_source = [half(start + SOURCE), half(start + SOURCE + 2)];

@@ -71,7 +71,27 @@ impl Instruments {
     /// each from a source drawn anew. The time it took, receiving included:
     /// both happen on this thread's processor.
     pub fn flood(&mut self, index: u32, frame: &[u8], frames: u32) -> Result<Duration> {
-        let program = self.program("generate")?;
+        self.send("generate", index, frame, frames)
+    }
+
+    /// As [`flood`](Self::flood), from any of the 16,777,216 addresses of 20.0.0.0/8.
+    pub fn flood_from_millions(
+        &mut self,
+        index: u32,
+        frame: &[u8],
+        frames: u32,
+    ) -> Result<Duration> {
+        self.send("generate_from_millions", index, frame, frames)
+    }
+
+    fn send(
+        &mut self,
+        generator: &str,
+        index: u32,
+        frame: &[u8],
+        frames: u32,
+    ) -> Result<Duration> {
+        let program = self.program(generator)?;
         let context = context(frame.len(), index);
         let begin = Instant::now();
         let options = TestRunOptions {

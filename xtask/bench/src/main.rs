@@ -4,7 +4,6 @@
 
 mod cases;
 mod controller;
-mod flood;
 mod rates;
 mod report;
 mod throughput;
@@ -12,6 +11,7 @@ mod throughput;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use bench::flood;
 use clap::Parser;
 
 /// Measures the filter side by side with the bare programs.
