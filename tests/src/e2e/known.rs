@@ -19,7 +19,9 @@ pub fn known_sources(daemon: &Daemon) -> usize {
     let info = loaded_maps()
         .filter_map(Result::ok)
         .find(|info| info.name_as_str() == Some("KNOWN") && ids.contains(&info.id()))
-        .unwrap_or_else(|| panic!("daemon {} has no map `KNOWN` ({})", daemon.pid(), process::id()));
+        .unwrap_or_else(|| {
+            panic!("daemon {} has no map `KNOWN` ({})", daemon.pid(), process::id())
+        });
     let map = Map::Array(MapData::from_id(info.id()).expect("it opens"));
     let buckets: Array<_, [u64; WAYS]> = Array::try_from(map).expect("an array of buckets");
     let buckets = buckets.iter().map(|bucket| bucket.expect("read"));

@@ -84,13 +84,7 @@ impl Instruments {
         self.send("generate_from_millions", index, frame, frames)
     }
 
-    fn send(
-        &mut self,
-        generator: &str,
-        index: u32,
-        frame: &[u8],
-        frames: u32,
-    ) -> Result<Duration> {
+    fn send(&mut self, generator: &str, index: u32, frame: &[u8], frames: u32) -> Result<Duration> {
         let program = self.program(generator)?;
         let context = context(frame.len(), index);
         let begin = Instant::now();

@@ -7,9 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall_tests::e2e::{
-    Attacker, Guarded, Stack, echoes, eventually, open, ready, rule_for,
-};
+use nodewall_tests::e2e::{Attacker, Guarded, Stack, echoes, eventually, open, ready, rule_for};
 use sandbox::{PEER_IPV4, tcp_listen};
 
 use super::{FLOOD, NW0, held, holds};
@@ -19,8 +17,8 @@ const PORT: u16 = 8080;
 /// stack may see, a hundredth of the flood at most.
 const CLIENTS: usize = 20;
 
-/// RFC 5961: a reset counts only with the very next number, and is answered by a
-/// challenge else. The filter lets these through, since they belong to a
+/// RFC 5961: a reset counts only with the very next number; what is near it, and a
+/// SYN, is answered by a challenge. The filter lets these through, since they belong to a
 /// connection; it must not take them for its end.
 #[test]
 fn resets_and_ends_with_guessed_numbers_end_nothing() {
@@ -40,11 +38,12 @@ fn resets_and_ends_with_guessed_numbers_end_nothing() {
     let mut attacker = Attacker::new(world);
     for number in 0..FLOOD {
         let forged = attacker.segment(PEER_IPV4, port, PORT);
-        let forged = match number % 4 {
+        let forged = match number % 5 {
             0 => forged.rst(),
             1 => forged.rst().ack(),
             2 => forged.fin().ack(),
-            _ => forged.fin(),
+            3 => forged.fin(),
+            _ => forged.syn(),
         };
         attacker.send(&forged.build());
     }
@@ -54,12 +53,13 @@ fn resets_and_ends_with_guessed_numbers_end_nothing() {
     let grown = |name| stack.grown(&world.host, name);
     let seen = grown("Tcp.InSegs");
     println!(
-        "{FLOOD} forged resets and ends: the stack saw {seen}, sent {} challenges and skipped {}, sent {} resets",
+        "{FLOOD} forged resets, ends and SYNs: the stack saw {seen}, sent {} challenges and skipped {}, sent {} resets",
         grown("TcpExt.TCPChallengeACK"),
         grown("TcpExt.TCPACKSkippedChallenge") + grown("TcpExt.TCPACKSkippedSeq"),
         grown("Tcp.OutRsts"),
     );
     assert!(seen >= u64::from(FLOOD), "{seen}: the attack came to where it can hurt");
+    assert!(grown("TcpExt.TCPChallengeACK") + grown("TcpExt.TCPACKSkippedChallenge") > 0);
     assert_eq!(grown("Tcp.EstabResets"), 0);
     assert_eq!(held(&guarded), 2);
     echoes(&stream, 200_000);
@@ -81,9 +81,14 @@ fn acks_out_of_nowhere_never_reach_the_stack() {
         let _server = tcp_listen(&world.host, at).expect("a server");
         let stream = open(&world.peer, None, at);
         flood(&guarded, &format!("tcp_syncookies={cookies}, open port"), "out_of_state", |_| PORT);
-        flood(&guarded, &format!("tcp_syncookies={cookies}, closed ports"), "port_closed", |port| {
-            if port == PORT { 22 } else { port }
-        });
+        flood(
+            &guarded,
+            &format!("tcp_syncookies={cookies}, closed ports"),
+            "port_closed",
+            |port| {
+                if port == PORT { 22 } else { port }
+            },
+        );
         echoes(&stream, 1000);
     }
 }
