@@ -6,11 +6,11 @@
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::xdp_action,
+    bindings::{BPF_SOCK_OPS_STATE_CB, xdp_action},
     btf_maps::Array,
-    helpers::bpf_get_prandom_u32,
-    macros::{btf_map, xdp},
-    programs::XdpContext,
+    helpers::{bpf_get_prandom_u32, bpf_sock_ops_cb_flags_set},
+    macros::{btf_map, sock_ops, xdp},
+    programs::{SockOpsContext, XdpContext},
 };
 
 /// Drops every frame: the ceiling of a set-up.
@@ -23,6 +23,17 @@ pub fn bare_drop(_: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn bare_pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
+}
+
+/// Clears the flags by which programs hear of a socket's changes of state,
+/// those of others too.
+#[sock_ops]
+pub fn forgetful(context: SockOpsContext) -> u32 {
+    if context.op() == BPF_SOCK_OPS_STATE_CB {
+        // SAFETY: the program's own context.
+        unsafe { bpf_sock_ops_cb_flags_set(context.ops, 0) };
+    }
+    1
 }
 
 /// Sources that `generate` draws from, in network order.

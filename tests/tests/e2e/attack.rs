@@ -6,6 +6,7 @@ use nodewall_tests::e2e::{Guarded, eventually};
 mod answers;
 mod blind;
 mod names;
+mod servers;
 mod siege;
 mod slots;
 

@@ -15,7 +15,7 @@ use nix::{
 };
 
 /// The object with the bare programs and the generator.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("INSTRUMENTS_OBJECT"));
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("INSTRUMENTS_OBJECT"));
 
 /// Frames in one batch: fewer than a veth ring holds.
 const BATCH: u32 = 64;
@@ -28,8 +28,9 @@ impl Instruments {
     pub fn load() -> Result<Self> {
         let mut ebpf = Ebpf::load(OBJECT).context("the instruments do not load")?;
         for (_, program) in ebpf.programs_mut() {
-            let program: &mut Xdp = program.try_into()?;
-            program.load()?;
+            if let Ok(program) = <&mut Xdp>::try_from(program) {
+                program.load()?;
+            }
         }
         Ok(Self(ebpf))
     }

@@ -1,10 +1,8 @@
-//! Slots, whatever becomes of who holds them.
+//! Slots: a new daemon, a new limit, handshakes out of the ordinary.
 
 use std::{
-    env, fs,
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
@@ -20,65 +18,9 @@ use super::{NW0, held, holds};
 
 const PORT: u16 = 8080;
 
-fn limited(connections: u32) -> String {
+pub(super) fn limited(connections: u32) -> String {
     let limit = format!("[rule.per_source]\nconnections = {connections}\n");
     format!("{NW0}{}", rule_for("p2p", "tcp/8080", &limit))
-}
-
-/// Tells this test, started as a process of its own, that it is the server.
-const SERVER: &str = "NODEWALL_TEST_SERVER";
-
-/// Echoes to all who come, until it is killed.
-fn serve() {
-    let listener = TcpListener::bind((HOST_IPV4, PORT)).expect("bound");
-    for stream in listener.incoming() {
-        let mut stream = stream.expect("accepted");
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = stream.read(&mut buffer) {
-                let _gone = stream.write_all(&buffer[..length]);
-            }
-        });
-    }
-}
-
-#[test]
-fn a_server_that_is_killed_frees_its_slots() {
-    const HELD: u64 = 20;
-    if env::var_os(SERVER).is_some() {
-        return serve();
-    }
-    if !ready() {
-        return;
-    }
-    let guarded = Guarded::new(&limited(30));
-    let world = &guarded.world;
-    let at = world.host_ipv4(PORT);
-    for round in 0..2 {
-        let mut server = Command::new(env::current_exe().expect("this test"));
-        let name = "attack::slots::a_server_that_is_killed_frees_its_slots";
-        server.args(["--exact", name]).env(SERVER, "1");
-        server.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut server = world.host.spawn(server).expect("it runs");
-        let first = (0..500).find_map(|_| {
-            thread::sleep(Duration::from_millis(20));
-            sandbox::tcp_connect(&world.peer, None, at, silence())
-                .ok()
-                .filter(sandbox::Outcome::is_connected)
-        });
-        assert!(first.is_some(), "round {round}: the server listens");
-        drop(first);
-        holds(&guarded, 0);
-        let streams: Vec<TcpStream> = (0..HELD).map(|_| open(&world.peer, None, at)).collect();
-        holds(&guarded, HELD);
-        // SIGKILL.
-        server.kill().expect("it ran");
-        server.wait().expect("it ended");
-        // The clients hold on to their ends.
-        holds(&guarded, 0);
-        drop(streams);
-    }
-    assert_eq!(guarded.status().0["connections"]["drift"], 0);
 }
 
 #[test]
