@@ -21,7 +21,8 @@ impl Forgetful {
         let program: &mut SockOps =
             ebpf.program_mut("forgetful").context("no such instrument")?.try_into()?;
         program.load()?;
-        program.attach(cgroup, CgroupAttachMode::AllowMultiple)?;
+        // A link; these stand beside one another whatever the mode.
+        program.attach(cgroup, CgroupAttachMode::Single)?;
         Ok(Self(ebpf))
     }
 }

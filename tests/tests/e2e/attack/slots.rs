@@ -77,8 +77,8 @@ fn a_lower_limit_closes_nothing() {
     let mut streams: Vec<TcpStream> = (0..5).map(|_| open(&world.peer, None, at)).collect();
     holds(&guarded, 5);
     guarded.apply(&limited(2));
-    // The daemon looks every second, and sweeps every two.
-    thread::sleep(Duration::from_secs(5));
+    // The daemon looks every second, and sweeps every five.
+    thread::sleep(Duration::from_secs(7));
     assert_eq!(held(&guarded), 5);
     assert_eq!(guarded.status().0["connections"]["destroyed"], 0);
     streams.iter().for_each(|stream| echoes(stream, 1000));
