@@ -5,10 +5,14 @@
 //! -p filter-user` leaves beside the test executables. `NODEWALL_VM=1` tells of
 //! a virtual machine without help from its processor, where all takes longer.
 
+mod attacker;
 mod client;
 mod container;
 mod guarded;
 mod json;
+mod known;
+mod stack;
+mod transfer;
 
 use std::{
     env,
@@ -17,10 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use attacker::{Attacker, Random};
 pub use client::{closed, echoes, is_cut, open, refused, source};
 pub use container::Contained;
 pub use guarded::{Guarded, ctl, expect_code, fails_to_start, instance, rule_for};
 pub use json::{Rules, Status};
+pub use known::known_sources;
+pub use stack::Stack;
+pub use transfer::Transfer;
 
 /// Whether this is a virtual machine that is much slower than others.
 #[must_use]

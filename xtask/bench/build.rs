@@ -6,7 +6,9 @@ use toolchain::{Error, Toolchain};
 
 fn main() {
     if let Err(error) = build() {
-        println!("cargo::error={error}");
+        eprintln!("{error}");
+        // Cargo shows what the compiler wrote only of a script that fails.
+        std::process::exit(1);
     }
 }
 

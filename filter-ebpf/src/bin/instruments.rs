@@ -6,11 +6,11 @@
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::xdp_action,
+    bindings::{BPF_SOCK_OPS_STATE_CB, xdp_action},
     btf_maps::Array,
-    helpers::bpf_get_prandom_u32,
-    macros::{btf_map, xdp},
-    programs::XdpContext,
+    helpers::{bpf_get_prandom_u32, bpf_sock_ops_cb_flags_set},
+    macros::{btf_map, sock_ops, xdp},
+    programs::{SockOpsContext, XdpContext},
 };
 
 /// Drops every frame: the ceiling of a set-up.
@@ -23,6 +23,17 @@ pub fn bare_drop(_: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn bare_pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
+}
+
+/// Clears the flags by which programs hear of a socket's changes of state,
+/// those of others too.
+#[sock_ops]
+pub fn forgetful(context: SockOpsContext) -> u32 {
+    if context.op() == BPF_SOCK_OPS_STATE_CB {
+        // SAFETY: the program's own context.
+        unsafe { bpf_sock_ops_cb_flags_set(context.ops, 0) };
+    }
+    1
 }
 
 /// Sources that `generate` draws from, in network order.
@@ -49,8 +60,8 @@ const TCP_CHECKSUM: usize = 14 + 20 + 16;
 const FRAME: usize = 14 + 20 + 20;
 
 /// Sends the frame it is run on back out of its interface, from a source
-/// drawn from the list or the network and a random port. Checksums stay right, or the stacks
-/// that it is sent to would throw it away before they are measured.
+/// drawn from the list or the network and a random port. Checksums stay right, or
+/// the stacks that it is sent to would throw it away before they are measured.
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
     let (start, end) = (context.data(), context.data_end());
@@ -62,13 +73,13 @@ pub fn generate(context: XdpContext) -> u32 {
     };
     // SAFETY: the helper only draws a number.
     let random = unsafe { bpf_get_prandom_u32() };
-    let Some(listed) = SOURCE_LIST.get(random & count.wrapping_sub(1)) else {
-        return xdp_action::XDP_ABORTED;
-    };
     let Some([network, hosts]) = SOURCE_NETWORK.get(0).copied() else {
         return xdp_action::XDP_ABORTED;
     };
     let source = if hosts == 0 {
+        let Some(listed) = SOURCE_LIST.get(random & count.wrapping_sub(1)) else {
+            return xdp_action::XDP_ABORTED;
+        };
         *listed
     } else {
         // SAFETY: as above.

@@ -2,6 +2,7 @@
 
 mod account;
 mod attach;
+mod attack;
 mod ban;
 mod connect;
 mod container;

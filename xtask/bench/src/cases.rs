@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr, ops::RangeInclusive};
 
+use bench::flood::Sources;
 use filter_common::Reason;
 use ipnet::Ipv4Net;
 
@@ -17,25 +18,6 @@ pub enum Segment {
     AckToOwnPort,
     /// A datagram to that port.
     Udp(u16),
-}
-
-/// Where the frames of a case come from.
-#[derive(Clone)]
-pub enum Sources {
-    /// A power of two of addresses.
-    Listed(Vec<Ipv4Addr>),
-    /// Every address of a network.
-    Of(Ipv4Net),
-}
-
-impl Sources {
-    /// One of them, the same each time.
-    pub fn first(&self) -> Option<Ipv4Addr> {
-        match self {
-            Self::Listed(list) => list.first().copied(),
-            Self::Of(network) => Some(network.network()),
-        }
-    }
 }
 
 /// One row of the table.

@@ -12,18 +12,36 @@ use aya::{
     maps::Array,
     programs::{TestRunAttrs, Xdp, XdpMode, xdp::XdpLinkId},
 };
+use ipnet::Ipv4Net;
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
 
-use crate::cases::Sources;
-
 /// The object with the bare programs and the generator.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("INSTRUMENTS_OBJECT"));
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("INSTRUMENTS_OBJECT"));
 
 /// Frames in one batch: fewer than a veth ring holds.
 const BATCH: u32 = 64;
+
+/// Where the frames come from.
+#[derive(Clone, Debug)]
+pub enum Sources {
+    /// A power of two of addresses.
+    Listed(Vec<Ipv4Addr>),
+    /// Every address of a network.
+    Of(Ipv4Net),
+}
+
+impl Sources {
+    /// One of them, the same each time.
+    pub fn first(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Listed(list) => list.first().copied(),
+            Self::Of(network) => Some(network.network()),
+        }
+    }
+}
 
 /// The generator and the bare programs.
 pub struct Instruments(Ebpf);
@@ -33,8 +51,9 @@ impl Instruments {
     pub fn load() -> Result<Self> {
         let mut ebpf = Ebpf::load(OBJECT).context("the instruments do not load")?;
         for (_, program) in ebpf.programs_mut() {
-            let program: &mut Xdp = program.try_into()?;
-            program.load()?;
+            if let Ok(program) = <&mut Xdp>::try_from(program) {
+                program.load()?;
+            }
         }
         Ok(Self(ebpf))
     }

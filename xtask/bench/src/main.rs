@@ -6,7 +6,6 @@ mod apply;
 mod cases;
 mod controller;
 mod egress;
-mod flood;
 mod iperf;
 mod memory;
 mod rates;

@@ -16,9 +16,9 @@ use sandbox::{Namespace, Sandbox};
 
 use crate::{
     cases::{self, Case, Segment},
-    flood::{Instruments, nanoseconds, pin},
     report::{Goal, Report, Row, median},
 };
+use bench::flood::{Instruments, nanoseconds, pin};
 
 /// The interface's number in the tables; any will do.
 const NUMBER: u32 = 1;

@@ -11,10 +11,10 @@ use filter_user::{
 use sandbox::{Sandbox, Veth};
 
 use crate::{
-    flood::Instruments,
     iperf::{self, Direction},
     report::{Goal, Report, Row, median},
 };
+use bench::flood::Instruments;
 
 /// The interface's number in the tables; any will do.
 pub const NUMBER: u32 = 1;
