@@ -137,7 +137,7 @@ fn round(siege: &mut Siege, link: usize, transfer: &Transfer, time: Duration) ->
 #[test]
 fn an_established_peer_keeps_its_rate_under_sixteen_million_sources() {
     const ROUNDS: usize = 10;
-    /// Goal: 0.8. Measured: 0.7 to 0.8, and 0.9 where only `total` is limited.
+    /// Goal: 0.8. Measured: 0.72 to 0.83, and 0.91 where only `total` is limited.
     /// What a source holds and owes is looked up first, twice what a bare drop
     /// costs with its generator, and receiving goes before the transfer.
     const LEAST: f64 = 0.5;

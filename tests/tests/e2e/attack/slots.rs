@@ -175,7 +175,7 @@ fn data_offset(frame: &[u8]) -> usize {
 fn what_slips_past_the_limit_is_closed_and_counted() {
     const LIMIT: u64 = 5;
     const HANDSHAKES: u16 = 48;
-    const TRIES: u8 = 20;
+    const TRIES: u8 = 40;
     if !ready() {
         return;
     }
