@@ -62,13 +62,13 @@ pub fn generate(context: XdpContext) -> u32 {
     };
     // SAFETY: the helper only draws a number.
     let random = unsafe { bpf_get_prandom_u32() };
-    let Some(listed) = SOURCE_LIST.get(random & count.wrapping_sub(1)) else {
-        return xdp_action::XDP_ABORTED;
-    };
     let Some([network, hosts]) = SOURCE_NETWORK.get(0).copied() else {
         return xdp_action::XDP_ABORTED;
     };
     let source = if hosts == 0 {
+        let Some(listed) = SOURCE_LIST.get(random & count.wrapping_sub(1)) else {
+            return xdp_action::XDP_ABORTED;
+        };
         *listed
     } else {
         // SAFETY: as above.
