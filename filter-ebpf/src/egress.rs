@@ -69,7 +69,11 @@ pub fn origin(context: &TcContext) -> Option<Origin> {
     unsafe {
         let socket = (*buffer).__bindgen_anon_2.sk;
         if socket.is_null() {
-            return Some(Origin::Forwarded);
+            // A SYN+ACK with a cookie has no socket (`tcp_make_synack` in
+            // net/ipv4/tcp_output.c), and comes from nowhere but here: as a
+            // forwarded one it would let in whatever claims to follow it.
+            let forwarded = (*buffer).ingress_ifindex != 0;
+            return Some(if forwarded { Origin::Forwarded } else { Origin::Own });
         }
         if ptr::read_volatile(&raw const (*socket).bound_dev_if) != 0 {
             return Some(Origin::Bound);

@@ -199,7 +199,10 @@ impl Owner {
             let agreed = difference.filter(|found| recount.differences.get(key) == Some(found));
             let mend = match agreed {
                 Some(found) if found != mend => {
-                    recount.drift += found.abs_diff(mend);
+                    // Each connection counts in the total.
+                    if key.scope == Scope::Total as u32 {
+                        recount.drift += found.abs_diff(mend);
+                    }
                     recount.mends.insert(*key, found);
                     found
                 }

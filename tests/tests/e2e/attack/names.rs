@@ -156,7 +156,6 @@ fn forged_handshakes_take_no_slot_and_make_nobody_known() {
 
 /// A SYN cookie is an answer that no socket is attached to.
 #[test]
-#[ignore = "the classifier takes a SYN cookie for a container's answer: what follows the SYN passes"]
 fn a_syn_cookie_opens_no_way_for_other_segments() {
     const ACKS: u32 = 10_000;
     if !ready() {
