@@ -54,6 +54,13 @@ impl Address {
         [(b as u64) << 32 | a as u64, (d as u64) << 32 | c as u64]
     }
 
+    /// Back from [`halves`](Self::halves).
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_halves([high, low]: [u64; 2]) -> Self {
+        Self([high as u32, (high >> 32) as u32, low as u32, (low >> 32) as u32])
+    }
+
     /// Whether this is a link-local IPv6 address, `fe80::/10`.
     #[inline(always)]
     #[must_use]

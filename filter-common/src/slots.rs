@@ -10,7 +10,7 @@ use crate::{
     limits::prefix,
     read::Flow,
     tables::{INTERFACES, Slot, SourceKey, slot},
-    verdict::{Found, listed, rule_in_group},
+    verdict::{self, listed},
 };
 
 /// Whether host and peer are one: such connections hold no slot.
@@ -65,11 +65,19 @@ pub fn rule<S: State>(state: &S, flow: &Flow) -> u32 {
         if group >= groups {
             break;
         }
-        if let Found::Rule(number) = rule_in_group(state, group, flow, false) {
+        let number = state.rule_in_group(group, &flow.source, flow.destination_port);
+        if number != 0 {
             return number;
         }
     }
     0
+}
+
+/// The number of the rule that admits a source to a TCP port, by the port table
+/// of one group of interfaces; 0: none does.
+#[inline(always)]
+pub fn rule_in_group<S: State>(state: &S, group: u32, source: &Address, port: u16) -> u32 {
+    verdict::rule_in_group(state, group, source, port, false).number()
 }
 
 impl Slot {

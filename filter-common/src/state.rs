@@ -6,6 +6,7 @@ use crate::{
     limits::{self, Charged},
     read::{Flow, Parsed},
     reply::{self, Standing},
+    slots,
     tables::{Fragments, Generation, Leaf, Rule, SourceKey, View},
 };
 
@@ -138,8 +139,15 @@ pub trait State: Flows + Sized {
     /// a listener's SYN cookie is checked; `None` where none can count.
     fn socket(&self, flow: &Flow, answer: Option<&crate::read::Tcp>) -> Socket;
 
-    /// [`limits::refusal`]. All states do it alike; the kernel's verifier wants
-    /// it apart from the rest, as the next two.
+    /// The number of the rule that admits a source to a TCP port, by the port
+    /// table of one group of interfaces; 0: none does. All states do it alike;
+    /// the kernel's verifier wants it apart from the rest, as those that follow.
+    #[inline(always)]
+    fn rule_in_group(&self, group: u32, source: &Address, port: u16) -> u32 {
+        slots::rule_in_group(self, group, source, port)
+    }
+
+    /// [`limits::refusal`].
     #[inline(always)]
     fn refusal(&self, charged: &Charged<'_>, scope: usize) -> Reason {
         limits::refusal(self, charged, scope)

@@ -204,15 +204,23 @@ pub(crate) fn limited<S: State>(
 /// The number of the rule that admits a flow; 0: none does.
 #[inline(always)]
 pub(crate) fn rule_number<S: State>(state: &S, flow: &read::Flow, udp: bool) -> u32 {
-    match admitting_rule(state, flow, udp) {
-        Found::Rule(number) => number,
-        Found::Closed { .. } => 0,
-    }
+    admitting_rule(state, flow, udp).number()
 }
 
 pub(crate) enum Found {
     Rule(u32),
     Closed { reason: Reason, monitor: bool },
+}
+
+impl Found {
+    /// The rule's number; 0: none.
+    #[inline(always)]
+    pub const fn number(&self) -> u32 {
+        match self {
+            Self::Rule(number) => *number,
+            Self::Closed { .. } => 0,
+        }
+    }
 }
 
 /// The rule that admits a packet: of those that name its port on its
@@ -221,7 +229,7 @@ pub(crate) enum Found {
 pub(crate) fn admitting_rule<S: State>(state: &S, flow: &read::Flow, udp: bool) -> Found {
     let groups = &state.generation().groups;
     let group = groups[(state.interface() as usize) % groups.len()] as u32;
-    rule_in_group(state, group, flow, udp)
+    rule_in_group(state, group, &flow.source, flow.destination_port, udp)
 }
 
 /// The rule that admits a packet by the port table of one group of interfaces.
@@ -229,10 +237,11 @@ pub(crate) fn admitting_rule<S: State>(state: &S, flow: &read::Flow, udp: bool) 
 pub(crate) fn rule_in_group<S: State>(
     state: &S,
     group: u32,
-    flow: &read::Flow,
+    source: &Address,
+    port: u16,
     udp: bool,
 ) -> Found {
-    let (index, shift) = ports::place(udp, flow.destination_port);
+    let (index, shift) = ports::place(udp, port);
     let number = (state.port_word(group, index) >> shift) as u32 & 0xffff;
     let closed = Found::Closed { reason: Reason::PortClosed, monitor: false };
     if number == 0 {
@@ -241,13 +250,12 @@ pub(crate) fn rule_in_group<S: State>(
     let Some(view) = state.view(number) else {
         return closed;
     };
-    let (default, prefixes) = if flow.source.is_ipv4() {
+    let (default, prefixes) = if source.is_ipv4() {
         (view.default_ipv4, view::PREFIXES_IPV4)
     } else {
         (view.default_ipv6, view::PREFIXES_IPV6)
     };
-    let longest =
-        if view.flags & prefixes == 0 { 0 } else { state.prefix_rule(number, &flow.source) };
+    let longest = if view.flags & prefixes == 0 { 0 } else { state.prefix_rule(number, source) };
     match if longest == 0 { default } else { longest } {
         0 => Found::Closed {
             reason: Reason::SourceNotAllowed,

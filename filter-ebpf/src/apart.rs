@@ -9,11 +9,12 @@ use core::arch::asm;
 
 use aya_ebpf::bindings::xdp_md;
 use filter_common::{
-    Outcome, Reason, Socket,
+    Address, Outcome, Reason, Socket,
     fragments::{self, Kept},
     limits::{self, Charge, Charged},
     read::{Flow, Tcp},
     reply::{self, Standing},
+    slots,
     table::{self, Made},
     tables::SourceKey,
 };
@@ -257,4 +258,20 @@ pub extern "C" fn nodewall_follow(interface: u32) -> u64 {
     };
     // SAFETY: as above.
     fragments::follow(&state, unsafe { scratch::kept(state.block()) }).0
+}
+
+/// See [`slots::rule_in_group`]. Nothing of it goes through the scratch: a socket's program may be interrupted by another.
+#[inline(always)]
+pub fn rule_in_group(state: &XdpState, group: u32, source: &Address, port: u16) -> u32 {
+    let [high, low] = source.halves();
+    nodewall_rule(state.place(), group << 16 | port as u32, high, low)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_rule(place: u32, group_and_port: u32, high: u64, low: u64) -> u32 {
+    let Some(state) = XdpState::of(0, place) else { return 0 };
+    let source = Address::of_halves([high, low]);
+    let (group, port) = (group_and_port >> 16, group_and_port as u16);
+    slots::rule_in_group(&state, group, &source, port)
 }

@@ -254,6 +254,11 @@ impl State for XdpState {
     }
 
     #[inline(always)]
+    fn rule_in_group(&self, group: u32, source: &Address, port: u16) -> u32 {
+        apart::rule_in_group(self, group, source, port)
+    }
+
+    #[inline(always)]
     fn refusal(&self, charged: &Charged<'_>, scope: usize) -> Reason {
         // The narrowest, which most rules have alone, at hand.
         if scope == 0 && rule::slots(charged.rule.flags) & 1 == 0 {

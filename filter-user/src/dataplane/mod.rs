@@ -31,7 +31,7 @@ pub use slots::{CgroupError, Slots};
 
 use aya::{
     Ebpf,
-    programs::{SchedClassifier, Xdp, tc::SchedClassifierLink},
+    programs::{SchedClassifier, SockOps, Xdp, tc::SchedClassifierLink},
 };
 use filter_common::{
     FlowKey, FlowTable,
@@ -271,6 +271,15 @@ impl DataPlane {
     /// Never, once it was loaded.
     pub fn classifier(&mut self) -> Result<&mut SchedClassifier, LoadError> {
         egress::program(&mut self.ebpf)
+    }
+
+    /// The program that counts connections, to look at.
+    ///
+    /// # Errors
+    ///
+    /// Never, once it was loaded.
+    pub fn counter(&mut self) -> Result<&mut SockOps, LoadError> {
+        slots::Slots::program(&mut self.ebpf)
     }
 
     /// How many datagrams in fragments are known, and how many there is room for.

@@ -15,6 +15,8 @@ fn verified() {
         report("nodewall", program);
         let program = kernel.plane.classifier().map(|program| program.info());
         report("nodewall_egress", program);
+        let program = kernel.plane.counter().map(|program| program.info());
+        report("nodewall_slots", program);
     });
 }
 
