@@ -93,6 +93,10 @@ pub(crate) fn listed<S: State>(state: &S, source: &Address) -> Listed {
         if flags & generation::LISTS_IPV4 == 0 {
             return Listed::No;
         }
+        let (index, bit) = lists::wide_place(source.ipv4());
+        if state.list_word(index) >> bit & 1 == 0 {
+            return Listed::No;
+        }
         let (index, shift) = lists::block_place(source.ipv4() >> 8);
         let word = state.list_word(index);
         match (word >> shift) as u32 & 3 {
@@ -125,6 +129,12 @@ fn is_banned<S: State>(state: &S, source: &Address) -> bool {
     let present = state.bans();
     if present & bans::ANY == 0 {
         return false;
+    }
+    if source.is_ipv4() {
+        let (index, bit) = bans::wide_place(source.ipv4());
+        if state.ban_word(index) >> bit & 1 == 0 {
+            return false;
+        }
     }
     let (index, bit) = bans::place(source);
     if state.ban_word(index) >> bit & 1 == 0 {

@@ -1,11 +1,11 @@
 //! The address lists: `trusted` and `denied` of one generation.
 //!
 //! IPv4 is a bitmap with two bits for each /24: no entry, all trusted, all
-//! denied, or [`MIXED`], where a leaf tells its addresses
-//! apart. A word holds sixteen of them, and above them the number of the first
-//! leaf among them: one look finds it, and no key need be hashed. IPv6 is a
-//! prefix table, and before it a filter: one bit for the
-//! hash of an address's first 32 bits.
+//! denied, or [`MIXED`], where a leaf tells its addresses apart. A word holds
+//! sixteen of them, and above them the number of the first leaf among them: one
+//! look finds it, and no key need be hashed. IPv6 is a prefix table, and before
+//! it a filter: one bit for the hash of an address's first 32 bits. Before the
+//! bitmap stands a bit for each /16.
 
 use crate::Address;
 
@@ -23,8 +23,9 @@ pub const PER_WORD: u32 = 16;
 /// Where in a word the number of its first leaf stands.
 pub const LEAF_SHIFT: u32 = 32;
 const IPV4_WORDS: u32 = (1 << 24) / PER_WORD;
-/// Words of the bitmap and the filter behind it.
-pub const WORDS: u32 = IPV4_WORDS + super::FILTER_BITS / 64;
+/// Words of the bitmap and the filters behind it.
+pub const WORDS: u32 = WIDE_FIRST + super::WIDE_WORDS;
+const WIDE_FIRST: u32 = IPV4_WORDS + super::FILTER_BITS / 64;
 
 /// The word and the shift of an IPv4 /24, by its number.
 #[inline(always)]
@@ -55,6 +56,14 @@ const PER_LEAF_WORD: u32 = 32;
 #[must_use]
 pub const fn leaf_place(last: u32) -> (usize, u32) {
     ((last / PER_LEAF_WORD) as usize & 7, last % PER_LEAF_WORD * 2)
+}
+
+/// The word and the bit of an IPv4 address's /16: clear where nothing in it has
+/// an entry.
+#[inline(always)]
+#[must_use]
+pub const fn wide_place(address: u32) -> (u32, u32) {
+    super::wide_place(WIDE_FIRST, address)
 }
 
 /// The word and the bit of an IPv6 address's first 32 bits.

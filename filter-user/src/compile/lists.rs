@@ -22,6 +22,7 @@ pub(super) fn compile(trusted: &[IpNet], denied: &[IpNet]) -> Lists {
     }
     bitmap.number_leaves();
     made.words = (0_u32..).zip(bitmap.words).filter(|(_, word)| *word != 0).collect();
+    made.words.extend(bitmap.wide);
     made.leaves = bitmap.leaves.into_values().collect();
 
     let mut filter = BTreeMap::new();
@@ -89,6 +90,8 @@ struct Bitmap {
     /// All words, once there is an entry.
     words: Vec<u64>,
     leaves: BTreeMap<u32, Leaf>,
+    /// The words of the /16s.
+    wide: BTreeMap<u32, u64>,
 }
 
 /// The /24s of IPv4.
@@ -101,6 +104,10 @@ impl Bitmap {
         }
         let first = u32::from(net.network());
         let last = u32::from(net.broadcast());
+        for high in first >> 16..=last >> 16 {
+            let (index, bit) = lists::wide_place(high << 16);
+            *self.wide.entry(index).or_default() |= 1 << bit;
+        }
         if net.prefix_len() <= 24 {
             for block in first >> 8..=last >> 8 {
                 self.set(block, class);

@@ -229,8 +229,13 @@ impl Bans {
         let mut set = |index: u32, bit: u32| *changed.entry(index).or_default() |= 1 << bit;
         match net {
             IpNet::V4(net) => {
-                for block in u32::from(net.network()) >> 8..=u32::from(net.broadcast()) >> 8 {
+                let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
+                for block in first >> 8..=last >> 8 {
                     let (index, bit) = bans::block_place(block);
+                    set(index, bit);
+                }
+                for high in first >> 16..=last >> 16 {
+                    let (index, bit) = bans::wide_place(high << 16);
                     set(index, bit);
                 }
             }
@@ -244,7 +249,7 @@ impl Bans {
     }
 
     /// Clears the bit of an IPv4 /24 that holds no ban any more, and all bits
-    /// with the last ban. Others stay: a bit too many costs a look-up.
+    /// with the last ban; that of the /16 when none of its /24s has one. Others stay: a bit too many costs a look-up.
     fn unmark(&mut self, net: &IpNet) -> Result<(), MapFault> {
         if self.list.is_empty() {
             let words: Vec<u32> = self.words.keys().copied().collect();
@@ -254,7 +259,16 @@ impl Bans {
         if v4.prefix_len() < 24 || self.holds_ban(v4) {
             return Ok(());
         }
-        let (index, bit) = bans::block_place(u32::from(v4.network()) >> 8);
+        let address = u32::from(v4.network());
+        self.clear(bans::block_place(address >> 8))?;
+        let (first, _) = bans::block_place(address >> 16 << 8);
+        if (first..first + 256 / u64::BITS).any(|index| self.words.contains_key(&index)) {
+            return Ok(());
+        }
+        self.clear(bans::wide_place(address))
+    }
+
+    fn clear(&mut self, (index, bit): (u32, u32)) -> Result<(), MapFault> {
         let word = self.words.get(&index).copied().unwrap_or(0);
         self.write_word(index, word & !(1 << bit))
     }
