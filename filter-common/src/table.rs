@@ -149,6 +149,8 @@ fn position<B: Bucket>(bucket: &B, tag: u64) -> usize {
 /// What came of making a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
+    /// There was a place that nobody ever had.
+    Fresh,
     /// There was an idle place, or the key had one already.
     Idle,
     /// Another's debt was forgotten for it.
@@ -176,7 +178,11 @@ pub fn make<T: Table>(table: &T, hash: u64, key: &SourceKey, now: u64, proven: b
         return Made::Lost;
     }
     bucket.place(way).begin(key, owes > IDLE);
-    if owes > IDLE { Made::Evicted } else { Made::Idle }
+    match tag {
+        0 => Made::Fresh,
+        _ if owes > IDLE => Made::Evicted,
+        _ => Made::Idle,
+    }
 }
 
 /// Owed by a place that is free, or idle.

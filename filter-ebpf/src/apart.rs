@@ -121,6 +121,7 @@ pub fn make_place(state: &XdpState, hash: u64, key: &SourceKey, now: u64, proven
     match nodewall_make(state.number(), hash, now, proven as u32) {
         0 => Made::Idle,
         1 => Made::Evicted,
+        2 => Made::Fresh,
         _ => Made::Lost,
     }
 }
@@ -128,13 +129,14 @@ pub fn make_place(state: &XdpState, hash: u64, key: &SourceKey, now: u64, proven
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn nodewall_make(interface: u32, hash: u64, now: u64, proven: u32) -> u32 {
-    let Some(block) = XdpState::block_of(interface) else { return 2 };
+    let Some(block) = XdpState::block_of(interface) else { return 3 };
     // SAFETY: this CPU's own; the caller has put the key there.
     let (word, key) = unsafe { (scratch::word(block), &*scratch::key(block)) };
     match table::make(&Sources { word }, hash, key, now, proven != 0) {
         Made::Idle => 0,
         Made::Evicted => 1,
-        Made::Lost => 2,
+        Made::Fresh => 2,
+        Made::Lost => 3,
     }
 }
 

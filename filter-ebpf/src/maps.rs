@@ -113,7 +113,10 @@ pub static MARKED: Array<u64, 65_536> = Array::new();
 pub static SILENT: Array<u64, 65_536> = Array::new();
 
 #[btf_map]
-pub static FRAGMENTS: Array<fragments::Entry, { fragments::DEFAULT as usize }> = Array::new();
+pub static FRAGMENTS: Array<
+    fragments::Bucket,
+    { (fragments::DEFAULT / fragments::WAYS) as usize },
+> = Array::new();
 
 /// Counters and scratch of each interface, by its number.
 #[btf_map]

@@ -63,11 +63,7 @@ pub fn held(key: &SourceKey) -> u64 {
 pub fn follow(ops: *mut bpf_sock_ops) {
     // SAFETY: the program's own context.
     match unsafe { word::<{ offset_of!(bpf_sock_ops, op) }>(ops) } {
-        BPF_SOCK_OPS_TCP_CONNECT_CB | BPF_SOCK_OPS_TCP_LISTEN_CB => {
-            if is_own(ops) {
-                mark(ops);
-            }
-        }
+        BPF_SOCK_OPS_TCP_CONNECT_CB | BPF_SOCK_OPS_TCP_LISTEN_CB if is_own(ops) => mark(ops),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, true),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, false),
         BPF_SOCK_OPS_STATE_CB => {

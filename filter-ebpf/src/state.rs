@@ -22,7 +22,9 @@ use filter_common::{
     table::{self, Made},
     tables::{
         Counter, Fragments, Generation, INTERFACES, InterfaceBlock, Leaf, Rule, SourceKey,
-        VIEW_BITS, View, ViewPrefix, bans, counters, interfaces, lists, rule, total_place,
+        VIEW_BITS, View, ViewPrefix, bans, counters,
+        fragments::{self, WAYS},
+        interfaces, lists, rule, total_place,
     },
 };
 
@@ -311,8 +313,10 @@ impl State for XdpState {
     #[inline(always)]
     fn buckets(&self, key: &SourceKey, now: u64, proven: bool) -> Option<Buckets> {
         let hash = table::hash(&globals::seed(), key);
-        if let Made::Evicted = apart::make_place(self, hash, key, now, proven) {
-            self.add(counters::EVICTED, 0);
+        match apart::make_place(self, hash, key, now, proven) {
+            Made::Evicted => self.add(counters::EVICTED, 0),
+            Made::Fresh => self.add(counters::TAKEN, 0),
+            Made::Idle | Made::Lost => {}
         }
         table::find(&self.sources(), hash)
     }
@@ -349,9 +353,10 @@ impl State for XdpState {
 
     #[inline(always)]
     fn fragment(&self, index: u32) -> Option<Entry<MapWord>> {
-        let entry = maps::FRAGMENTS.get_ptr_mut(index)?;
-        // SAFETY: words in an array's value.
+        let bucket = maps::FRAGMENTS.get_ptr_mut(index / WAYS)?;
+        // SAFETY: words in an array's value; the number is one of the bucket's.
         Some(unsafe {
+            let entry = bucket.cast::<fragments::Entry>().add((index % WAYS) as usize);
             Entry {
                 tag: MapWord::new(&raw mut (*entry).tag),
                 clock: MapWord::new(&raw mut (*entry).clock),

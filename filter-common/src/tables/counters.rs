@@ -13,6 +13,8 @@ pub const CONTENDED: u32 = PER_INTERFACE - 1;
 pub const EVICTED: u32 = PER_INTERFACE - 2;
 /// The place of fragmented datagrams that found no room in their table.
 pub const FRAGMENTS_FULL: u32 = PER_INTERFACE - 3;
+/// The place of sources that took a place in their table that was nobody's.
+pub const TAKEN: u32 = PER_INTERFACE - 4;
 
 /// Counters of one rule.
 pub const PER_RULE: u32 = 32;
@@ -25,7 +27,7 @@ pub const CHUNKS: u32 = 256;
 
 /// Added to a counter's place for what monitor mode let through.
 const MONITORED: u32 = 16;
-const _: () = assert!(Reason::ALL.len() <= PER_INTERFACE as usize / 2 - 3);
+const _: () = assert!(Reason::ALL.len() <= PER_INTERFACE as usize / 2 - 4);
 
 /// The place of a reason among an interface's counters.
 #[inline(always)]

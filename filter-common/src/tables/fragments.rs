@@ -17,6 +17,9 @@ pub struct Entry {
     pub verdict: u64,
 }
 
+/// The entries whose hashes fall together.
+pub type Bucket = [Entry; WAYS as usize];
+
 /// Whether an entry is in use, at `now` in ticks.
 #[must_use]
 pub const fn is_used(entry: &Entry, now: u64) -> bool {

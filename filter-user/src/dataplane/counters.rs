@@ -65,6 +65,10 @@ impl Totals {
         self.everywhere(counters::EVICTED)
     }
 
+    pub(super) fn taken(&self) -> Result<u64, MapFault> {
+        self.everywhere(counters::TAKEN)
+    }
+
     pub(super) fn fragments_full(&self) -> Result<u64, MapFault> {
         self.everywhere(counters::FRAGMENTS_FULL)
     }

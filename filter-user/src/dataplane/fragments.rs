@@ -13,7 +13,7 @@ use super::{LoadError, MapFault, clock::monotonic, load::take};
 
 /// The table in the kernel.
 pub(super) struct Fragments {
-    map: Array<MapData, fragments::Entry>,
+    map: Array<MapData, fragments::Bucket>,
     table: tables::Fragments,
 }
 
@@ -33,13 +33,13 @@ impl Fragments {
     /// Entries in use, and how many there is room for.
     pub fn fill(&self) -> Result<(u32, u32), MapFault> {
         let now = monotonic().wrapping_mul(TICKS_PER_NS);
-        let capacity = self.table.buckets * fragments::WAYS;
         let mut used = 0;
-        for index in 0..capacity {
-            let entry = self.map.get(&index, 0).map_err(MapFault::of(Self::MAP, "read"))?;
-            used += u32::from(fragments::is_used(&entry, now));
+        for index in 0..self.table.buckets {
+            let bucket = self.map.get(&index, 0).map_err(MapFault::of(Self::MAP, "read"))?;
+            used +=
+                bucket.iter().map(|entry| u32::from(fragments::is_used(entry, now))).sum::<u32>();
         }
-        Ok((used, capacity))
+        Ok((used, self.table.buckets * fragments::WAYS))
     }
 
     /// Where the program looks for datagrams.

@@ -92,7 +92,7 @@ impl DataPlane {
             .map_max_entries("KNOWN", known)
             .map_max_entries(Slots::COUNTED, room.slots)
             .map_max_entries(Slots::MENDED, room.slots)
-            .map_max_entries(Fragments::MAP, fragments.buckets * tables::fragments::WAYS)
+            .map_max_entries(Fragments::MAP, fragments.buckets)
             .override_global("SEED", &seed, true)
             .override_global("FRAGMENT_BUCKETS", &fragments.buckets, true)
             .override_global("SOURCES_MASK", &(sources - 1), true)

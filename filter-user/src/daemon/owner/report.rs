@@ -76,7 +76,7 @@ impl Owner {
             table("ban_prefixes", wide.into(), wide_room),
             TableEntry {
                 full: Some(self.plane.evicted()?),
-                ..table("sources", sources as u64, sources_room)
+                ..table("sources", sources, sources_room)
             },
             TableEntry {
                 full: Some(self.plane.fragments_full()?),
