@@ -7,7 +7,7 @@ use crate::{
     Address, FlowKey, Handshake, PeerKey,
     known::Known,
     rate::Limit,
-    table::{Rates, SourceBucket, SourceEntry},
+    table::{Rates, SourceEntry},
     tables::{
         Control, Counter, Generation, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
         ViewPrefix, fragments, interfaces,
@@ -36,7 +36,6 @@ pod!(
     PeerKey,
     Rule,
     Slot,
-    SourceBucket,
     Rates,
     SourceEntry,
     SourceKey,
@@ -60,7 +59,6 @@ const _: () = {
     assert!(size_of::<Slot>() == 48);
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceEntry>() == 64);
-    assert!(size_of::<SourceBucket>() == 9 * 64);
     assert!(size_of::<Control>() == 24 + 64 * 32 + 4 * 232);
     assert!(size_of::<fragments::Entry>() == 24);
     assert!(size_of::<InterfaceBlock>() == 64 * 16 + 24 * 8);

@@ -12,15 +12,13 @@ use crate::{Seed, hash::mix, rate::ahead, tables::SourceKey};
 /// Places of one bucket: their tags fill a cache line.
 pub const WAYS: usize = 8;
 
+/// The hash of the key of each place of a bucket; 0: the place is free. They
+/// stand apart from the places: a flood from new sources reads tags alone, and
+/// those of the whole table fit where the places do not.
+pub type SourceTags = [u64; WAYS];
+
 /// The places whose hashes fall together.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct SourceBucket {
-    /// The hash of each place's key; 0: the place is free.
-    pub tags: [u64; WAYS],
-    /// By place.
-    pub entries: [SourceEntry; WAYS],
-}
+pub type SourceBucket = [SourceEntry; WAYS];
 
 /// One place: the state of one source or network under one rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -251,11 +249,17 @@ mod tests {
     const SECOND: u64 = 1_000_000_000 * TICKS_PER_NS;
 
     /// A table in user space.
-    struct Small(Vec<Rc<Cell<SourceBucket>>>);
+    struct Small(Vec<Rc<Cell<Whole>>>);
 
-    struct Shared(Rc<Cell<SourceBucket>>);
+    struct Shared(Rc<Cell<Whole>>);
 
-    struct Spot(Rc<Cell<SourceBucket>>, usize);
+    struct Spot(Rc<Cell<Whole>>, usize);
+
+    #[derive(Clone, Copy, Default)]
+    struct Whole {
+        tags: SourceTags,
+        entries: SourceBucket,
+    }
 
     impl Small {
         fn new(buckets: usize) -> Self {
@@ -358,7 +362,7 @@ mod tests {
         let table = Small::new(64);
         let now = 1000 * SECOND;
         for number in 0..300 {
-            assert_eq!(visit(&table, number, now, now + SECOND, false), Some(Made::Idle));
+            assert_eq!(visit(&table, number, now, now + SECOND, false), Some(Made::Fresh));
         }
         assert_eq!(table.taken(), 300);
         for number in 0..300 {
@@ -386,7 +390,7 @@ mod tests {
         }
         let later = now + 2 * SECOND;
         for number in 100..108 {
-            assert_ne!(visit(&table, number, later, later + SECOND, false), Some(Made::Evicted));
+            assert_eq!(visit(&table, number, later, later + SECOND, false), Some(Made::Idle));
         }
     }
 

@@ -13,7 +13,7 @@ use filter_common::{
     Address, FlowKey, Handshake, PeerKey,
     flow::spoken,
     known::Known,
-    table::{Rates, SourceBucket},
+    table::{Rates, SourceBucket, SourceTags},
     tables::{
         Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
         ViewPrefix, bans, counters, fragments, lists, notes, ports, total_place,
@@ -72,6 +72,9 @@ pub static BAN_PREFIXES: LpmTrie<Address, u64, 100_000> = LpmTrie::new();
 /// `globals` says it.
 #[btf_map]
 pub static SOURCES: Array<SourceBucket, 32_768> = Array::new();
+/// By bucket, likewise.
+#[btf_map]
+pub static TAGS: Array<SourceTags, 32_768> = Array::new();
 /// By `total_place`.
 #[btf_map]
 pub static TOTALS: Array<Rates, { total_place(RULES_MAX, false) as usize }> = Array::new();

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use filter_common::{
     Cell as _,
-    table::{Bucket, Place, Rates, SourceBucket, SourceEntry, Table, WAYS},
+    table::{Bucket, Place, Rates, SourceBucket, SourceEntry, SourceTags, Table, WAYS},
     tables::SourceKey,
 };
 
@@ -17,7 +17,8 @@ pub struct Sources {
 
 /// One bucket of it.
 pub struct MapBucket {
-    bucket: *mut SourceBucket,
+    tags: *mut SourceTags,
+    entries: *mut SourceBucket,
     word: *mut u64,
 }
 
@@ -30,8 +31,9 @@ impl Table for Sources {
 
     #[inline(always)]
     fn bucket(&self, hash: u64) -> Option<MapBucket> {
-        let bucket = maps::SOURCES.get_ptr_mut(hash as u32 & globals::sources_mask())?;
-        Some(MapBucket { bucket, word: self.word })
+        let index = hash as u32 & globals::sources_mask();
+        let (tags, entries) = (maps::TAGS.get_ptr_mut(index)?, maps::SOURCES.get_ptr_mut(index)?);
+        Some(MapBucket { tags, entries, word: self.word })
     }
 
     #[inline(always)]
@@ -45,13 +47,13 @@ impl MapBucket {
     #[inline(always)]
     fn tag_word(&self, way: usize) -> MapWord {
         // SAFETY: a word in the bucket, by the bound of `way`.
-        unsafe { MapWord::new((&raw mut (*self.bucket).tags).cast::<u64>().add(way)) }
+        unsafe { MapWord::new(self.tags.cast::<u64>().add(way)) }
     }
 
     #[inline(always)]
     fn entry(&self, way: usize) -> *mut SourceEntry {
         // SAFETY: in the bucket, by the bound of `way`.
-        unsafe { (&raw mut (*self.bucket).entries).cast::<SourceEntry>().add(way) }
+        unsafe { self.entries.cast::<SourceEntry>().add(way) }
     }
 }
 

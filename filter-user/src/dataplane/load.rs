@@ -89,6 +89,7 @@ impl DataPlane {
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries("BANS", bans)
             .map_max_entries(Sources::MAP, sources)
+            .map_max_entries(Sources::TAGS, sources)
             .map_max_entries("KNOWN", known)
             .map_max_entries(Slots::COUNTED, room.slots)
             .map_max_entries(Slots::MENDED, room.slots)

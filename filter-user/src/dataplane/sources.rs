@@ -5,24 +5,30 @@ use aya::{
     maps::{Array, MapData},
 };
 use filter_common::{
-    table::{Rates, SourceBucket, SourceEntry, WAYS},
+    table::{Rates, SourceBucket, SourceEntry, SourceTags, WAYS},
     tables::total_place,
 };
 
 use super::{LoadError, MapFault, load::take};
 
-/// The table in the kernel, and the one of what all sources of a rule share.
+/// The table in the kernel, its tags, and the one of what all sources of a rule share.
 pub(super) struct Sources {
     table: Array<MapData, SourceBucket>,
+    tags: Array<MapData, SourceTags>,
     totals: Array<MapData, Rates>,
 }
 
 impl Sources {
     pub(super) const MAP: &str = "SOURCES";
+    pub(super) const TAGS: &str = "TAGS";
     const TOTALS: &str = "TOTALS";
 
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
-        Ok(Self { table: take(ebpf, Self::MAP)?, totals: take(ebpf, Self::TOTALS)? })
+        Ok(Self {
+            table: take(ebpf, Self::MAP)?,
+            tags: take(ebpf, Self::TAGS)?,
+            totals: take(ebpf, Self::TOTALS)?,
+        })
     }
 
     /// How many buckets hold so many sources: a power of two.
@@ -42,16 +48,24 @@ impl Sources {
 
     /// What is in the table, as it stood when each bucket was read.
     pub(super) fn entries(&self) -> impl Iterator<Item = Result<SourceEntry, MapFault>> {
-        let taken = |bucket: SourceBucket| {
-            (0..WAYS).filter(move |way| bucket.tags[*way] != 0).map(move |way| bucket.entries[way])
-        };
         (0..self.table.len()).flat_map(move |index| {
-            let bucket = self.table.get(&index, 0).map_err(MapFault::of(Self::MAP, "read"));
-            let (found, fault) = match bucket {
-                Ok(bucket) => (Some(taken(bucket)), None),
+            let (found, fault) = match self.bucket(index) {
+                Ok(found) => (Some(found), None),
                 Err(fault) => (None, Some(Err(fault))),
             };
             found.into_iter().flatten().map(Ok).chain(fault)
         })
+    }
+
+    /// The places of a bucket that are taken.
+    fn bucket(&self, index: u32) -> Result<impl Iterator<Item = SourceEntry> + use<>, MapFault> {
+        let tags = self.tags.get(&index, 0).map_err(MapFault::of(Self::TAGS, "read"))?;
+        let is_taken = tags.iter().any(|tag| *tag != 0);
+        let entries = if is_taken {
+            self.table.get(&index, 0).map_err(MapFault::of(Self::MAP, "read"))?
+        } else {
+            SourceBucket::default()
+        };
+        Ok(tags.into_iter().zip(entries).filter(|(tag, _)| *tag != 0).map(|(_, entry)| entry))
     }
 }
