@@ -11,6 +11,7 @@ mod container;
 mod guarded;
 mod json;
 mod known;
+mod slots;
 mod stack;
 mod transfer;
 
@@ -27,6 +28,7 @@ pub use container::Contained;
 pub use guarded::{Guarded, ctl, expect_code, fails_to_start, instance, rule_for};
 pub use json::{Rules, Status};
 pub use known::known_sources;
+pub use slots::{at_most, held, holds};
 pub use stack::Stack;
 pub use transfer::Transfer;
 

@@ -8,29 +8,13 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Contained, Guarded, closed, echoes, eventually, open, ready, rule_for, silence, soon, source,
-    within,
+    Contained, Guarded, at_most, closed, echoes, eventually, held, holds, open, ready, rule_for,
+    silence, soon, source, within,
 };
 use sandbox::{Namespace, Outcome, Sandbox, tcp_connect, tcp_listen};
 use serde_json::json;
 
 const NW0: &str = "interfaces = [\"nw0\"]\n";
-
-/// A policy by which each source may hold so many at port 8080.
-fn at_most(connections: u32) -> String {
-    let limit = format!("[rule.per_source]\nconnections = {connections}\n");
-    format!("{NW0}{}", rule_for("p2p", "tcp/8080", &limit))
-}
-
-/// How many connections the rule `p2p` holds.
-fn held(guarded: &Guarded) -> u64 {
-    guarded.rules().rule("p2p")["connections"].as_u64().expect("a number")
-}
-
-#[track_caller]
-fn holds(guarded: &Guarded, count: u64) {
-    eventually(&format!("{count} connections are held"), || held(guarded) == count);
-}
 
 /// A listener that accepts nothing: what connects stays as its peer leaves it.
 fn passive_listener(namespace: &Namespace, at: SocketAddr) -> TcpListener {

@@ -7,10 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall_tests::e2e::{Attacker, Guarded, Stack, echoes, eventually, open, ready, rule_for};
+use nodewall_tests::e2e::{
+    Attacker, Guarded, Stack, echoes, eventually, held, holds, open, ready, rule_for,
+};
 use sandbox::{PEER_IPV4, tcp_listen};
 
-use super::{FLOOD, NW0, held, holds};
+use super::{FLOOD, NW0};
 
 const PORT: u16 = 8080;
 /// Connections of a real client during a flood: their segments are what the

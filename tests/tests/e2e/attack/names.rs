@@ -8,12 +8,12 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Attacker, Guarded, Stack, echoes, eventually, known_sources, open, ready, rule_for, silence,
-    within,
+    Attacker, Guarded, Stack, echoes, eventually, held, holds, known_sources, open, ready,
+    rule_for, silence, within,
 };
 use sandbox::{PEER_IPV4, tcp_connect, tcp_listen};
 
-use super::{FLOOD, NW0, held, holds};
+use super::{FLOOD, NW0};
 
 const PORT: u16 = 8080;
 /// One that has no host behind it: nobody resets what is answered to it.

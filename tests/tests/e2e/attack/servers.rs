@@ -12,10 +12,8 @@ use std::{
 };
 
 use bench::foreign::Forgetful;
-use nodewall_tests::e2e::{Guarded, echoes, open, ready, soon, within};
+use nodewall_tests::e2e::{Guarded, at_most, echoes, held, holds, open, ready, soon, within};
 use sandbox::{HOST_IPV4, Sandbox};
-
-use super::{held, holds, slots::limited};
 
 const PORT: u16 = 8080;
 /// Tells a test, started as a process of its own, that it is the server. Its
@@ -63,7 +61,7 @@ fn a_server_that_is_killed_frees_its_slots() {
     if serves() || !ready() {
         return;
     }
-    let guarded = Guarded::new(&limited(30));
+    let guarded = Guarded::new(&at_most(30));
     let world = &guarded.world;
     for _ in 0..2 {
         let name = "attack::servers::a_server_that_is_killed_frees_its_slots";
@@ -131,7 +129,7 @@ fn what_another_program_hides_is_found_by_the_recount() {
             return;
         }
     };
-    let guarded = Guarded::new(&limited(10));
+    let guarded = Guarded::new(&at_most(10));
     let world = &guarded.world;
     let name = "attack::servers::what_another_program_hides_is_found_by_the_recount";
     let mut server = start(world, name, &cgroup.0);

@@ -8,27 +8,20 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Attacker, Guarded, Stack, closed, echoes, eventually, open, ready, rule_for, silence, soon,
-    within,
+    Attacker, Guarded, Stack, at_most, closed, echoes, eventually, held, holds, open, ready,
+    silence, soon, within,
 };
 use sandbox::{HOST_IPV4, HOST_LINK, PEER_IPV4, PEER_LINK, Policy, RawSocket, Sandbox, tcp_listen};
 use socket2::{Domain, Socket, Type};
 
-use super::{NW0, held, holds};
-
 const PORT: u16 = 8080;
-
-pub(super) fn limited(connections: u32) -> String {
-    let limit = format!("[rule.per_source]\nconnections = {connections}\n");
-    format!("{NW0}{}", rule_for("p2p", "tcp/8080", &limit))
-}
 
 #[test]
 fn a_daemon_that_starts_anew_counts_what_is_there() {
     if !ready() {
         return;
     }
-    let guarded = Guarded::new(&limited(8));
+    let guarded = Guarded::new(&at_most(8));
     let at = guarded.world.host_ipv4(PORT);
     let _server = tcp_listen(&guarded.world.host, at).expect("a server");
     let mut streams: Vec<TcpStream> = (0..6).map(|_| open(&guarded.world.peer, None, at)).collect();
@@ -70,13 +63,13 @@ fn a_lower_limit_closes_nothing() {
     if !ready() {
         return;
     }
-    let guarded = Guarded::new(&limited(5));
+    let guarded = Guarded::new(&at_most(5));
     let world = &guarded.world;
     let at = world.host_ipv4(PORT);
     let _server = tcp_listen(&world.host, at).expect("a server");
     let mut streams: Vec<TcpStream> = (0..5).map(|_| open(&world.peer, None, at)).collect();
     holds(&guarded, 5);
-    guarded.apply(&limited(2));
+    guarded.apply(&at_most(2));
     // The daemon looks every second, and sweeps every five.
     thread::sleep(Duration::from_secs(7));
     assert_eq!(held(&guarded), 5);
@@ -115,7 +108,7 @@ fn fast_open_holds_a_slot_for_each_socket() {
     if !ready() {
         return;
     }
-    let guarded = Guarded::new(&limited(HELD));
+    let guarded = Guarded::new(&at_most(HELD));
     let world = &guarded.world;
     // 0x400: for all listeners, without the socket option.
     world.host.set_parameter("net/ipv4/tcp_fastopen", "1027").expect("set");
@@ -179,7 +172,7 @@ fn what_slips_past_the_limit_is_closed_and_counted() {
     if !ready() {
         return;
     }
-    let guarded = Guarded::new(&limited(LIMIT as u32));
+    let guarded = Guarded::new(&at_most(LIMIT as u32));
     let world = &guarded.world;
     world.fix_neighbours().expect("fixed");
     // What is answered to these names goes to the peer's end, which drops it.
