@@ -13,7 +13,8 @@ use super::modules::ModuleIndex;
 use super::payload::Payload;
 
 /// What the filter and its tests use that Debian's kernels have as modules; what these depend on comes by itself.
-const MODULES: [&str; 7] = ["veth", "dummy", "tun", "sch_ingress", "cls_bpf", "bridge", "8021q"];
+const MODULES: [&str; 8] =
+    ["veth", "dummy", "tun", "sch_ingress", "cls_bpf", "bridge", "8021q", "tcp_diag"];
 
 const DIRECTORIES: [&str; 11] =
     ["bin", "sbin", "etc", "root", "proc", "sys", "dev", "tmp", "run", "modules", "var"];
