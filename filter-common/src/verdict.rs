@@ -153,9 +153,9 @@ fn port<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
     // A bare SYN belongs to nothing yet, and asks for nothing of ours.
     let new = tcp && parsed.tcp.is_bare_syn();
     // Nor do segments to a closed port that no socket of this host speaks from.
-    let asks = matches!(found, Found::Rule(_)) || state.speaks(flow.destination_port);
-    let socket =
-        if tcp && !new && asks { state.socket(flow, Some(&parsed.tcp)) } else { Socket::None };
+    let asks =
+        tcp && !new && (matches!(found, Found::Rule(_)) || state.speaks(flow.destination_port));
+    let socket = if asks { state.socket(flow, Some(&parsed.tcp)) } else { Socket::None };
     let number = match found {
         Found::Rule(number) => number,
         Found::Closed { reason, monitor } => {

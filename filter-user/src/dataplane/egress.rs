@@ -11,10 +11,11 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{AttachError, Interface, LoadError};
+use super::{AttachError, Interface, LoadError, error::root_cause};
 
 /// The first kernel with TCX.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+
 /// How a classifier comes to see what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
@@ -88,12 +89,4 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
         next = error.source();
     }
     None
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -200,3 +200,32 @@ fn overlaps() {
         );
     });
 }
+
+/// A ban that is taken back leaves those near it, at every size of the bitmaps
+/// that stand before them.
+#[test]
+fn neighbours_of_what_is_taken_back() {
+    with_kernel(|kernel| {
+        kernel.policy(POLICY);
+        // Another address of the /24, of the /16, and of the /16 in another word.
+        let near = ["203.0.113.9", "203.0.113.10", "203.0.112.9", "203.0.1.9", "203.0.255.0/24"];
+        let inside = ["203.0.113.9", "203.0.113.10", "203.0.112.9", "203.0.1.9", "203.0.255.1"];
+        for gone in 0..near.len() {
+            for ban in near {
+                kernel.ban(ban, None);
+            }
+            kernel.unban(near[gone]);
+            judge(kernel, &inside[..gone], Reason::Banned);
+            judge(kernel, &inside[gone + 1..], Reason::Banned);
+            judge(kernel, &[inside[gone]], Expected::rule("ssh"));
+            for ban in near.iter().filter(|ban| **ban != near[gone]) {
+                kernel.unban(ban);
+            }
+            judge(kernel, &inside, Expected::rule("ssh"));
+        }
+        // Of a prefix of several /16s, the last is banned as the first is.
+        kernel.ban("198.16.0.0/14", None);
+        judge(kernel, &["198.16.0.1", "198.17.0.1", "198.19.255.255"], Reason::Banned);
+        judge(kernel, &["198.15.255.255", "198.20.0.0"], Expected::rule("ssh"));
+    });
+}

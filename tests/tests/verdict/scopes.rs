@@ -221,3 +221,29 @@ fn a_known_source_has_what_is_kept_of_the_total() {
         assert!(!passes(&model, known), "and no more than the rest");
     }
 }
+
+/// What `status` tells of the table is counted as places are taken: as many as
+/// there are to read.
+#[test]
+fn places_are_counted_as_they_are_taken() {
+    with_kernel(|kernel| {
+        kernel.policy(
+            "[[rule]]\nname = \"a\"\nports = [\"tcp/22\"]\n\
+             [rule.per_source]\nnew_connections = { rate = \"9/h\", burst = 9 }\n\
+             [rule.per_network]\nnew_connections = { rate = \"99/h\", burst = 99 }\n",
+        );
+        let taken = |kernel: &Kernel| {
+            let counted = kernel.plane.sources().expect("read").0;
+            assert_eq!(counted, kernel.plane.source_entries().count() as u64, "those to read");
+            counted
+        };
+        assert_eq!(taken(kernel), 0);
+        // Each again takes no other place.
+        for _ in 0..3 {
+            for source in ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.114.1"] {
+                kernel.expect(source, &syn(source), Expected::rule("a"));
+            }
+            assert_eq!(taken(kernel), 4 + 2, "sources and networks");
+        }
+    });
+}

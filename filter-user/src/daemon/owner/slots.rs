@@ -106,7 +106,9 @@ impl Owner {
     /// socket begins to, every port may be one.
     pub(super) fn sweep_ports(&mut self) {
         if let Err(error) = self.settle_ports() {
-            warn!("ports that no socket speaks from could not be told: {error}");
+            warn!(
+                "ports that no socket speaks from could not be told, so a flood to them costs a look at the sockets: {error}"
+            );
         }
     }
 

@@ -93,6 +93,15 @@ impl Siege {
     }
 }
 
+/// Whether there is anything to measure here, said if not.
+fn is_measure() -> bool {
+    let slow = in_vm();
+    if slow {
+        println!("skipped: a machine without help from its processor is no measure");
+    }
+    ready() && !slow
+}
+
 /// What a transfer and a flood do in some seconds side by side.
 struct Round {
     /// Bytes a second that the peer got through.
@@ -143,11 +152,7 @@ fn an_established_peer_keeps_its_rate_under_sixteen_million_sources() {
     const LEAST: f64 = 0.5;
     /// Of a flood in one round.
     const FLOODED: Duration = Duration::from_millis(1500);
-    if !ready() {
-        return;
-    }
-    if in_vm() {
-        println!("skipped: a machine without help from its processor is no measure");
+    if !is_measure() {
         return;
     }
     let mut siege = Siege::new();
@@ -197,11 +202,7 @@ fn an_established_peer_keeps_its_rate_under_sixteen_million_sources() {
 fn a_known_peer_connects_while_sixteen_million_sources_want_to() {
     const ATTEMPTS: usize = 5;
     const NEWCOMERS: u8 = 20;
-    if !ready() {
-        return;
-    }
-    if in_vm() {
-        println!("skipped: a machine without help from its processor is no measure");
+    if !is_measure() {
         return;
     }
     let mut siege = Siege::new();
