@@ -3,7 +3,8 @@
 
 use core::ptr;
 
-use filter_common::tables::{Control, GENERATIONS, Generation, interfaces};
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use filter_common::tables::{Control, GENERATIONS, Generation, interfaces, switch::Switch};
 
 const SLOT_MASK: u32 = GENERATIONS - 1;
 const _: () = assert!(GENERATIONS.is_power_of_two());
@@ -19,12 +20,13 @@ fn control() -> *const Control {
     &raw const CONTROL
 }
 
-/// The place of the generation in force. A packet asks once.
+/// The place of the generation in force, for all programs. A packet asks once.
 #[inline(always)]
 pub fn live() -> u32 {
     // SAFETY: a word of the block, read in one piece.
-    let live = unsafe { ptr::read_volatile(&raw const (*control()).live) };
-    live as u32 & SLOT_MASK
+    let word = unsafe { ptr::read_volatile(&raw const (*control()).switch) };
+    // SAFETY: the helper only reads the clock.
+    Switch(word).in_force(|| unsafe { bpf_ktime_get_boot_ns() }) & SLOT_MASK
 }
 
 /// What a generation says.

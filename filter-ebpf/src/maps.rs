@@ -15,7 +15,7 @@ use filter_common::{
     known::Known,
     table::{Rates, SourceBucket, SourceTags},
     tables::{
-        Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
+        Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Name, Rule, Slot, SourceKey, View,
         ViewPrefix, bans, counters, fragments, lists, notes, ports, total_place,
     },
 };
@@ -120,6 +120,16 @@ pub static FRAGMENTS: Array<
     fragments::Bucket,
     { (fragments::DEFAULT / fragments::WAYS) as usize },
 > = Array::new();
+
+/// What the loader settled when these maps were made, and the program has as
+/// constants: the seed. For the next loader.
+#[btf_map]
+pub static SETTLED: Array<u64, 2> = Array::new();
+/// The names of rules by [`Rule::id`], and of interfaces, by
+/// `interface_name_place`. The controller's alone.
+#[btf_map]
+pub static NAMES: HashMap<u32, Name, { (RULES_MAX + INTERFACES) as usize }, NO_PREALLOC> =
+    HashMap::new();
 
 /// Counters and scratch of each interface, by its number.
 #[btf_map]

@@ -161,6 +161,12 @@ fn established(ops: *mut bpf_sock_ops, passive: bool) {
     if kept.is_null() || number == 0 {
         return;
     }
+    // Another version of this program may run beside this one while they are
+    // exchanged, and have charged it.
+    // SAFETY: the socket's own, which is locked while its program runs.
+    if unsafe { (*kept).flags } & slot::RULE != 0 {
+        return;
+    }
     let Some(rule) = state.rule(number) else { return };
     // SAFETY: the program's own context. Others' flags stay.
     unsafe {

@@ -9,6 +9,7 @@ pub mod fragments;
 pub mod interfaces;
 pub mod lists;
 pub mod ports;
+pub mod switch;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -303,13 +304,26 @@ pub struct InterfaceBlock {
 /// Words of [`InterfaceBlock::scratch`].
 pub const SCRATCH_WORDS: usize = 24;
 
+/// A name of a rule or an interface, in ASCII, filled up with zeros: what keeps
+/// their numbers theirs when the controller starts anew.
+pub type Name = [u8; NAME_LENGTH];
+
+/// Bytes of a [`Name`]: a rule's has 63 at most, an interface's 15.
+pub const NAME_LENGTH: usize = 64;
+
+/// Where the name of an interface stands among those of the rules.
+#[must_use]
+pub const fn interface_name_place(number: u32) -> u32 {
+    counters::CHUNKS * counters::RULES_PER_CHUNK + number
+}
+
 /// What every packet reads, in one place that the program has at hand without
 /// a look-up. The controller writes it whole; a word of it changes at a time.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Control {
-    /// The place of the generation in force: what a packet reads once.
-    pub live: u64,
+    /// Which generation is in force ([`switch::Switch`]): what a packet reads once.
+    pub switch: u64,
     /// Which kinds of ban exist: bits of [`bans`].
     pub bans: u32,
     /// Bits of [`control`].
@@ -341,7 +355,7 @@ impl Control {
         };
         let bucket = interfaces::Bucket { entries: [entry; interfaces::WAYS] };
         Self {
-            live: 0,
+            switch: 0,
             bans: 0,
             flags: 0,
             namespace: 0,

@@ -1,6 +1,9 @@
 //! What may be written on the command line.
 
-use std::{path::PathBuf, time::Duration, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use clap::{ArgGroup, Parser, Subcommand};
 use clap_complete::Shell;
@@ -8,7 +11,8 @@ use clap_complete::Shell;
 use super::ban_list::{self, Network};
 use crate::{
     control::{DEFAULT_CONFIG, DEFAULT_SOCKET},
-    daemon,
+    daemon::{self, DEFAULT_STATE},
+    dataplane::{DEFAULT_PINS, NO_PINS},
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -53,7 +57,7 @@ pub(super) enum Command {
     Unban(Unban),
     /// List the bans
     Bans(Bans),
-    /// Take the filter off every interface, and end the daemon
+    /// Take the filter off every interface, unpin everything, and end the daemon
     Detach(Detach),
     /// Print the completions of a shell
     #[command(
@@ -105,15 +109,22 @@ pub(super) struct Json {
     pub json: bool,
 }
 
-/// For what later versions keep and pin.
+/// Where an instance keeps what outlives it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Directories {
-    /// Where the daemon keeps its state; has no effect yet, this version keeps nothing
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-    /// Where the daemon pins programs and tables; has no effect yet, this version pins nothing
-    #[arg(long, value_name = "DIR")]
-    pub pins: Option<PathBuf>,
+    /// Where the daemon keeps what must survive a reboot
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE, overrides_with = "state")]
+    pub state: PathBuf,
+    /// Where programs and tables are pinned, on a bpffs (`none`: the filter ends with the daemon)
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PINS, overrides_with = "pins")]
+    pub pins: PathBuf,
+}
+
+impl Directories {
+    /// `None`: nothing is pinned.
+    pub(super) fn pins(&self) -> Option<&Path> {
+        Some(self.pins.as_path()).filter(|path| *path != Path::new(NO_PINS))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -122,7 +133,8 @@ pub(super) struct Directories {
   nodewall run --interface eth0 --interface wg0
 
 The log goes to standard error; RUST_LOG says how much of it (default: info).
-SIGHUP reloads the policy file. SIGTERM and SIGINT take the filter off and end the daemon.")]
+SIGHUP reloads the policy file. SIGTERM and SIGINT end the daemon; the filter stays on, unless the
+policy says `on_stop = \"detach\"` in `[service]`. `nodewall detach` takes it off.")]
 pub(super) struct Run {
     /// The policy file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
@@ -144,8 +156,8 @@ impl Run {
             config: self.config,
             interfaces: self.interface,
             socket,
+            pins: self.directories.pins().map(Path::to_owned),
             state: self.directories.state,
-            pins: self.directories.pins,
         }
     }
 }

@@ -6,25 +6,31 @@ use std::{
 };
 
 use super::{args, error::CliError, output::Output};
-use crate::control::{Client, ClientError, Command, Detached};
+use crate::{
+    control::{Client, ClientError, Command, Detached},
+    daemon,
+};
 
 pub(super) fn detach(socket: &Path, args: &args::Detach, out: &mut Output) -> Result<(), CliError> {
     if !args.yes {
         confirm()?;
     }
-    let mut client = Client::connect(socket).map_err(|error| match error {
-        ClientError::NotRunning(socket) => CliError::NothingToDetach(socket),
-        other => other.into(),
-    })?;
-    let Detached { interfaces } = client.ask(Command::Detach)?;
-    client.wait_for_end();
+    let (Detached { interfaces }, daemon) = match Client::connect(socket) {
+        Ok(mut client) => {
+            let detached = client.ask(Command::Detach)?;
+            client.wait_for_end();
+            (detached, "the daemon has ended")
+        }
+        Err(ClientError::NotRunning(socket)) => {
+            let detached = args.directories.pins().map(daemon::detach).transpose()?.flatten();
+            (detached.ok_or(CliError::NothingToDetach(socket))?, "no daemon was running")
+        }
+        Err(error) => return Err(error.into()),
+    };
     if interfaces.is_empty() {
-        out.line("nothing was guarded; the daemon has ended")?;
+        out.line(format_args!("nothing was guarded; {daemon}"))?;
     } else {
-        out.line(format_args!(
-            "unguarded from now on: {}; the daemon has ended",
-            interfaces.join(", ")
-        ))?;
+        out.line(format_args!("unguarded from now on: {}; {daemon}", interfaces.join(", ")))?;
     }
     Ok(())
 }

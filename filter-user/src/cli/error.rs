@@ -54,7 +54,7 @@ pub(super) enum CliError {
     #[error("nothing was detached")]
     NotConfirmed,
     /// No daemon to detach.
-    #[error("no nodewall daemon listens on {}, and this version pins nothing that could outlive it: there is nothing to detach", .0.display())]
+    #[error("no nodewall daemon listens on {}, and nothing is pinned that one has left: there is nothing to detach (`--socket` and `--pins` name those of another instance)", .0.display())]
     NothingToDetach(std::path::PathBuf),
     /// Standard output or the terminal is broken.
     #[error("the output could not be written ({0}): see that there is room where it goes")]

@@ -63,7 +63,7 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         Command::Apply(args) => policy::apply(&socket, &args, &mut out)?,
         Command::Reload(_) => policy::reload(&socket, &mut out)?,
         Command::Diff(args) => policy::diff(&socket, &args, &mut out)?,
-        Command::Status(_) => status::status(&socket, &mut out)?,
+        Command::Status(args) => status::status(&socket, &args, &mut out)?,
         Command::Rules(_) => rules::rules(&socket, &mut out)?,
         Command::Sources(args) => sources::sources(&socket, &args, &mut out)?,
         Command::Ban(args) => bans::ban(&socket, &args, &mut out)?,

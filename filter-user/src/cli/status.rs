@@ -7,17 +7,54 @@ use std::{
 };
 
 use super::{
+    args,
     error::CliError,
     output::{Output, or_dash},
 };
-use crate::control::{Client, Command, ConnectionsEntry, Status, TableEntry};
+use crate::{
+    control::{Client, ClientError, Command, ConnectionsEntry, InterfaceEntry, Status, TableEntry},
+    daemon,
+};
 
-pub(super) fn status(socket: &Path, out: &mut Output) -> Result<(), CliError> {
-    let status: Status = Client::connect(socket)?.ask(Command::Status)?;
+pub(super) fn status(socket: &Path, args: &args::Status, out: &mut Output) -> Result<(), CliError> {
+    let mut client = match Client::connect(socket) {
+        Err(error @ ClientError::NotRunning(_)) => {
+            show_pinned(args, out)?;
+            out.flush()?;
+            return Err(error.into());
+        }
+        client => client?,
+    };
+    let status: Status = client.ask(Command::Status)?;
     if out.json {
         return Ok(out.json(&status)?);
     }
     Ok(show(&status, out)?)
+}
+
+/// What is attached without a daemon.
+fn show_pinned(args: &args::Status, out: &mut Output) -> Result<(), CliError> {
+    let interfaces = match args.directories.pins() {
+        Some(pins) => daemon::attached(pins)?,
+        None => Vec::new(),
+    };
+    if out.json {
+        return Ok(out.json(&serde_json::json!({ "interfaces": interfaces }))?);
+    }
+    if interfaces.is_empty() {
+        return Ok(out.line("nothing is guarded")?);
+    }
+    out.line("the filter is on without a daemon, with the policy that was in force last")?;
+    out.line("\ninterfaces")?;
+    Ok(out.table(["NAME", "ATTACH", "WHY"], 0, &interface_rows(&interfaces))?)
+}
+
+fn interface_rows(interfaces: &[InterfaceEntry]) -> Vec<[String; 3]> {
+    let row = |entry: &InterfaceEntry| {
+        let attach = entry.attach.as_deref().unwrap_or("not guarded");
+        [entry.name.clone(), attach.to_owned(), or_dash(entry.why.as_deref())]
+    };
+    interfaces.iter().map(row).collect()
 }
 
 fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
@@ -35,15 +72,7 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
     }
 
     out.line("\ninterfaces")?;
-    let rows: Vec<_> = status
-        .interfaces
-        .iter()
-        .map(|entry| {
-            let attach = entry.attach.as_deref().unwrap_or("not guarded");
-            [entry.name.clone(), attach.to_owned(), or_dash(entry.why.as_deref())]
-        })
-        .collect();
-    out.table(["NAME", "ATTACH", "WHY"], 0, &rows)?;
+    out.table(["NAME", "ATTACH", "WHY"], 0, &interface_rows(&status.interfaces))?;
 
     out.line("\ntotals")?;
     let rows: Vec<_> = status

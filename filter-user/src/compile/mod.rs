@@ -66,12 +66,12 @@ pub struct Lists {
 pub enum CompileError {
     /// The counters have no place for another rule name.
     #[error(
-        "since it was started the daemon has met {0} names of rules and has counters for no more: restart it"
+        "there are counters for {0} names of rules, those included that were in force once: `nodewall detach` forgets them all"
     )]
     RuleNames(u32),
     /// Numbers of interfaces have run out.
     #[error(
-        "since it was started the daemon has met {0} interfaces and can tell no more apart: restart it"
+        "{0} interfaces can be told apart, those included that were guarded once: `nodewall detach` forgets them all"
     )]
     Interfaces(u32),
     /// The ports fall into too many kinds.
@@ -92,6 +92,7 @@ pub enum CompileError {
 pub struct Numbers {
     by_name: HashMap<String, u32>,
     first: u32,
+    next: u32,
     end: u32,
 }
 
@@ -102,6 +103,7 @@ impl Numbers {
         Self {
             by_name: HashMap::new(),
             first: 0,
+            next: 0,
             end: counters::CHUNKS * counters::RULES_PER_CHUNK,
         }
     }
@@ -109,7 +111,17 @@ impl Numbers {
     /// For interfaces. Number 0 is any that has no name here.
     #[must_use]
     pub fn of_interfaces() -> Self {
-        Self { by_name: HashMap::new(), first: 1, end: INTERFACES }
+        Self { by_name: HashMap::new(), first: 1, next: 1, end: INTERFACES }
+    }
+
+    /// With names that have numbers from earlier.
+    #[must_use]
+    pub fn with(mut self, known: impl Iterator<Item = (String, u32)>) -> Self {
+        for (name, number) in known {
+            self.next = self.next.max(number.saturating_add(1));
+            self.by_name.insert(name, number);
+        }
+        self
     }
 
     /// The number of a name, a new one if it is new. `None` when there are no more.
@@ -117,10 +129,11 @@ impl Numbers {
         if let Some(number) = self.by_name.get(name) {
             return Some(*number);
         }
-        let number = self.first + u32::try_from(self.by_name.len()).ok()?;
+        let number = self.next;
         if number >= self.end {
             return None;
         }
+        self.next += 1;
         self.by_name.insert(name.to_owned(), number);
         Some(number)
     }
@@ -145,8 +158,7 @@ impl Numbers {
     /// How many names have numbers.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.end.min(self.first + u32::try_from(self.by_name.len()).unwrap_or(u32::MAX))
-            - self.first
+        self.next - self.first
     }
 }
 

@@ -37,7 +37,7 @@ pub enum DaemonError {
     NoInterface(Vec<String>),
     /// More interfaces than there are numbers for.
     #[error(
-        "since it was started the daemon has met {0} interfaces and can tell no more apart: restart it"
+        "{0} interfaces can be told apart, those included that were guarded once: `nodewall detach` forgets them all"
     )]
     TooManyInterfaces(u32),
     /// The interfaces could not be listed.

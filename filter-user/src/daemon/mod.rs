@@ -1,5 +1,5 @@
 //! The daemon: brings the filter up, answers on the control socket, follows
-//! interfaces and set files, and takes the filter off when it ends.
+//! interfaces and set files. The filter outlives it.
 //!
 //! One thread, the owner, has the data plane and everything that changes it,
 //! and does one thing after the other. A runtime on the main thread waits for
@@ -9,6 +9,7 @@ mod error;
 mod log;
 mod network;
 mod owner;
+mod pinned;
 mod server;
 mod socket;
 mod watch;
@@ -30,12 +31,20 @@ use tracing::{error, info, warn};
 
 pub use self::error::DaemonError;
 pub use self::log::init as init_log;
+pub use self::pinned::{attached, detach};
 use self::{
     network::Network,
     owner::{Contents, Owner, OwnerHandle, Start},
     socket::ControlSocket,
 };
-use crate::{control::Note, policy};
+use crate::{
+    control::Note,
+    dataplane::{LoadError, Pins},
+    policy,
+};
+
+/// Where a daemon keeps what must survive a reboot, if it is not told.
+pub const DEFAULT_STATE: &str = "/var/lib/nodewall";
 
 /// How the daemon is started.
 #[derive(Debug)]
@@ -48,9 +57,9 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// The control socket.
     pub socket: PathBuf,
-    /// For what later versions keep.
-    pub state: Option<PathBuf>,
-    /// For what later versions pin.
+    /// Where it keeps what must survive a reboot.
+    pub state: PathBuf,
+    /// Where the filter is pinned; `None`: it ends with the daemon.
     pub pins: Option<PathBuf>,
 }
 
@@ -67,10 +76,8 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     for warning in &loaded.warnings {
         warn!("{}", Note::from(warning));
     }
-    if options.state.is_some() || options.pins.is_some() {
-        warn!("--state and --pins have no effect yet: this version keeps and pins nothing");
-    }
     let mut socket = ControlSocket::take(&options.socket)?;
+    let pins = options.pins.as_deref().map(Pins::open).transpose().map_err(LoadError::from)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -88,6 +95,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             loaded,
             contents,
             interfaces: options.interfaces,
+            pins,
             network,
             files_changed: Arc::clone(&files_changed),
         };

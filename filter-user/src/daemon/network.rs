@@ -12,12 +12,12 @@ use rtnetlink::{
     packet_core::{NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
-        link::{LinkAttribute, LinkMessage, LinkXdp},
+        link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
         route::{RouteAttribute, RouteMessage, RouteType},
     },
 };
 
-use crate::dataplane::Interface;
+use crate::dataplane::{AttachMode, Interface};
 
 /// A connection to rtnetlink.
 #[derive(Debug, Clone)]
@@ -101,16 +101,25 @@ fn interface(message: LinkMessage) -> Option<Interface> {
         kind: u16::from(message.header.link_layer_type).into(),
         mtu: 0,
         program: None,
+        mode: None,
     };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => found.name = name,
             LinkAttribute::Mtu(mtu) => found.mtu = mtu,
             LinkAttribute::Xdp(list) => {
-                found.program = list.into_iter().find_map(|item| match item {
-                    LinkXdp::ProgId(id) => Some(id),
-                    _ => None,
-                });
+                for item in list {
+                    match item {
+                        LinkXdp::ProgId(id) => found.program = Some(id),
+                        LinkXdp::Attached(XdpAttached::Driver) => {
+                            found.mode = Some(AttachMode::Native);
+                        }
+                        LinkXdp::Attached(XdpAttached::SocketBuffer) => {
+                            found.mode = Some(AttachMode::Generic);
+                        }
+                        _ => {}
+                    }
+                }
             }
             _ => {}
         }

@@ -4,12 +4,13 @@ use std::{fs, path::PathBuf};
 
 use aya::programs::{
     ProgramError, XdpMode,
-    tc::SchedClassifierLink,
+    links::FdLink,
     xdp::{XdpError, XdpLink},
 };
 use nix::libc;
+use tracing::warn;
 
-use super::{AttachError, DataPlane, Hook};
+use super::{AttachError, DataPlane, link};
 use crate::policy::Attach;
 
 /// How the program runs on an interface.
@@ -32,7 +33,8 @@ impl AttachMode {
     }
 }
 
-/// The programs on an interface; they are taken off when this value goes.
+/// The programs on an interface. Where they are pinned they stay when this value
+/// goes; otherwise they go with it.
 #[derive(Debug)]
 pub struct Attachment {
     /// How it runs.
@@ -42,9 +44,33 @@ pub struct Attachment {
     /// The kernel's index of the interface.
     pub index: u32,
     // In this order: what is received is judged for as long as what is sent is recorded.
-    _link: XdpLink,
-    _egress: SchedClassifierLink,
+    link: link::Held,
+    egress: link::Held,
 }
+
+impl Attachment {
+    /// Whether the filter was on before this process, which replaced its program.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.link.taken_over
+    }
+
+    /// Takes the programs off.
+    pub fn take_off(self) {
+        for held in [self.link, self.egress] {
+            if let Err(error) = held.take_off() {
+                warn!(
+                    "a pin could not be removed, so a program stays on the interface with index {} ({error}): `nodewall detach` takes it off",
+                    self.index
+                );
+            }
+        }
+    }
+}
+
+/// Why it does not run natively where it was there already.
+const AS_BEFORE: &str =
+    "an earlier start attached it so; `nodewall detach` and another start choose anew";
 
 /// Types of interface, include/uapi/linux/if_arp.h.
 const ARPHRD_ETHER: u32 = 1;
@@ -87,10 +113,80 @@ impl DataPlane {
         interface: &Interface,
         wanted: Attach,
     ) -> Result<Attachment, AttachError> {
-        let egress = super::egress::attach(&mut self.ebpf, interface, Hook::of_kernel())?;
-        self.seed()?;
-        let (mode, why, link) = self.attach_link(interface, wanted)?;
-        Ok(Attachment { mode, why, index: interface.index, _link: link, _egress: egress })
+        let egress = super::egress::hold(&mut self.ebpf, interface, self.pins.as_ref())?;
+        let attached = self.seed().map_err(Into::into).and_then(|()| self.put(interface, wanted));
+        match attached {
+            Ok((mode, why, link)) => {
+                Ok(Attachment { mode, why, index: interface.index, link, egress })
+            }
+            Err(error) => {
+                if let Err(error) = egress.undo() {
+                    warn!("{}: what is sent is still recorded: {error}", interface.name);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Attaches what judges.
+    fn put(
+        &mut self,
+        interface: &Interface,
+        wanted: Attach,
+    ) -> Result<(AttachMode, Option<String>, link::Held), AttachError> {
+        Ok(match self.replace_link(interface)? {
+            Some(link) => {
+                let mode = interface.mode.unwrap_or(AttachMode::Generic);
+                let why = (mode == AttachMode::Generic).then(|| AS_BEFORE.to_owned());
+                (mode, why, link)
+            }
+            None => {
+                let (mode, why, link) = self.attach_link(interface, wanted)?;
+                (mode, why, self.hold(interface, link)?)
+            }
+        })
+    }
+
+    /// Keeps a new link, pinned where links are pinned.
+    fn hold(&self, interface: &Interface, link: XdpLink) -> Result<link::Held, AttachError> {
+        let refused = |why: String| AttachError::Refused { interface: interface.name.clone(), why };
+        let link = FdLink::try_from(link).map_err(|error| refused(error.to_string()))?;
+        let pin = self.pins.as_ref().map(|pins| pins.link("xdp", interface.index));
+        link::Held::new(link, pin).map_err(|error| refused(error.to_string()))
+    }
+
+    /// Puts the program in the place of the one that an earlier process left on
+    /// the interface, in one step. `None`: there is none.
+    fn replace_link(&mut self, interface: &Interface) -> Result<Option<link::Held>, AttachError> {
+        let Some(pins) = &self.pins else { return Ok(None) };
+        let path = pins.link("xdp", interface.index);
+        let Some(earlier) = link::open(&path) else { return Ok(None) };
+        let program = super::load::program(&mut self.ebpf)
+            .map_err(|error| Refusal { code: None, text: error.to_string() });
+        let replaced = program.and_then(|program| {
+            let earlier = XdpLink::try_from(earlier)
+                .map_err(|error| Refusal { code: None, text: error.to_string() })?;
+            let id = program.attach_to_link(earlier)?;
+            FdLink::try_from(program.take_link(id)?)
+                .map_err(|error| Refusal { code: None, text: error.to_string() })
+        });
+        match replaced {
+            Ok(link) => Ok(Some(link::Held::pinned(link, path))),
+            // The interface is no more, and another one has its index now.
+            Err(Refusal { code: Some(libc::ENOLINK), .. }) => {
+                link::remove(&path).map_err(|error| AttachError::Refused {
+                    interface: interface.name.clone(),
+                    why: error.to_string(),
+                })?;
+                Ok(None)
+            }
+            Err(Refusal { text, .. }) => Err(AttachError::Refused {
+                interface: interface.name.clone(),
+                why: format!(
+                    "the program that is there could not be replaced, and stays as it is: {text}"
+                ),
+            }),
+        }
     }
 
     fn attach_link(
@@ -149,6 +245,8 @@ pub struct Interface {
     pub mtu: u32,
     /// The XDP program on it, by id.
     pub program: Option<u32>,
+    /// How that runs.
+    pub mode: Option<AttachMode>,
 }
 
 impl Interface {

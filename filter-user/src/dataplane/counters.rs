@@ -1,5 +1,7 @@
 //! The counters: per CPU in the kernel, summed here.
 
+use std::path::Path;
+
 use aya::{
     Ebpf,
     maps::{ArrayOfMaps, Map, MapData, MapError, PerCpuArray, PerCpuValues},
@@ -9,7 +11,7 @@ use filter_common::{
     tables::{Counter, INTERFACES, InterfaceBlock, counters},
 };
 
-use super::{LoadError, MapFault, load::take};
+use super::{LoadError, MapFault, Pins, load::take};
 
 /// What one interface saw for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,18 +94,23 @@ fn at(blocks: &PerCpuValues<InterfaceBlock>, place: u32) -> Counter {
 pub(super) struct RuleCounters {
     outer: ArrayOfMaps<MapData, PerCpuArray<MapData, Counter>>,
     chunks: Vec<PerCpuArray<MapData, Counter>>,
+    pins: Option<Pins>,
 }
 
 impl RuleCounters {
     const MAP: &str = "RULE_COUNTERS";
 
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+    pub(super) fn take(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<Self, LoadError> {
         let missing = LoadError::Object { what: "map", name: Self::MAP };
         let Some(map @ Map::ArrayOfMaps(_)) = ebpf.take_map(Self::MAP) else {
             return Err(missing);
         };
         let outer = map.try_into().map_err(|error: MapError| LoadError::Other(error.into()))?;
-        Ok(Self { outer, chunks: Vec::new() })
+        // Those of an earlier start: without CAP_SYS_ADMIN there is no way to
+        // them through the outer map.
+        let open = |number| open(&pins?.chunk(number)).ok();
+        let chunks = (0..counters::CHUNKS).map_while(open).collect();
+        Ok(Self { outer, chunks, pins: pins.cloned() })
     }
 
     /// Makes the chunks up to that of the rule with number `highest`.
@@ -114,6 +121,15 @@ impl RuleCounters {
             let chunk = PerCpuArray::create(counters::CHUNK, 0).map_err(&fault)?;
             let place = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
             self.outer.set(place, &chunk, 0).map_err(&fault)?;
+            let chunk = match &self.pins {
+                Some(pins) => {
+                    let path = pins.chunk(place);
+                    let pin = |error| MapFault::Pin { path: path.clone(), reason: Box::new(error) };
+                    chunk.pin(&path).map_err(pin)?;
+                    open(&path).map_err(&fault)?
+                }
+                None => chunk,
+            };
             self.chunks.push(chunk);
         }
         Ok(())
@@ -154,6 +170,10 @@ impl RuleCounters {
                 new
             })
     }
+}
+
+fn open(path: &Path) -> Result<PerCpuArray<MapData, Counter>, MapError> {
+    Map::from_map_data(MapData::from_pin(path)?)?.try_into()
 }
 
 fn sum<'a>(values: impl Iterator<Item = &'a Counter>) -> Counter {

@@ -6,12 +6,15 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact},
+        links::FdLink,
+        tc::{
+            NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
+        },
     },
     util::KernelVersion,
 };
 
-use super::{AttachError, Interface, LoadError, error::root_cause};
+use super::{AttachError, Interface, LoadError, Pins, error::root_cause, link};
 
 /// The first kernel with TCX.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -46,6 +49,59 @@ pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, LoadError
     }
 }
 
+/// Where the filter stands among those of its qdisc: by this it is known again.
+const PRIORITY: u16 = 1;
+const HANDLE: TcHandle = TcHandle::new(0, 0x6e77);
+
+/// Puts it on an interface to stay as long as its link: in the place of the one
+/// that was pinned before, if there is one.
+pub(super) fn hold(
+    ebpf: &mut Ebpf,
+    interface: &Interface,
+    pins: Option<&Pins>,
+) -> Result<link::Held, AttachError> {
+    let hook = Hook::of_kernel();
+    let pin = pins.map(|pins| pins.link("egress", interface.index));
+    if hook == Hook::Clsact {
+        let (link, taken_over) = put(ebpf, interface, hook)?;
+        return Ok(link::Held::filter(link, pins.is_some(), taken_over));
+    }
+    let refused = |why: String| AttachError::Egress { interface: interface.name.clone(), why };
+    if let Some(path) = &pin
+        && let Some(earlier) = link::open(path)
+    {
+        let replaced = SchedClassifierLink::try_from(earlier)
+            .map_err(|error| refused(error.to_string()))
+            .and_then(|earlier| replace(ebpf, interface, earlier));
+        match replaced {
+            Ok(link) => {
+                let link = FdLink::try_from(link).map_err(|error| refused(error.to_string()))?;
+                return Ok(link::Held::pinned(link, path.clone()));
+            }
+            // Of an interface that is no more and whose index this one has now, or
+            // nothing of ours: attached anew, below.
+            Err(_) => link::remove(path).map_err(|error| refused(error.to_string()))?,
+        }
+    }
+    let link = FdLink::try_from(attach(ebpf, interface, hook)?)
+        .map_err(|error| refused(error.to_string()))?;
+    link::Held::new(link, pin).map_err(|error| refused(error.to_string()))
+}
+
+/// Takes off what no pin keeps there, where the process is gone that put it there:
+/// the filter of a qdisc.
+///
+/// # Errors
+///
+/// When there is no such interface.
+pub fn take_off(interface: &str) -> io::Result<()> {
+    if Hook::of_kernel() == Hook::Clsact {
+        let attach = TcAttachType::Egress;
+        drop(SchedClassifierLink::attached(interface, attach, PRIORITY, HANDLE, None)?);
+    }
+    Ok(())
+}
+
 /// Attaches it, before all others of its hook: they may end a packet's way
 /// through the classifiers, and it lets them all run.
 pub(super) fn attach(
@@ -53,27 +109,62 @@ pub(super) fn attach(
     interface: &Interface,
     hook: Hook,
 ) -> Result<SchedClassifierLink, AttachError> {
-    let refused = |why: String| AttachError::Egress { interface: interface.name.clone(), why };
-    let program = program(ebpf).map_err(|error| refused(error.to_string()))?;
+    put(ebpf, interface, hook).map(|(link, _)| link)
+}
+
+/// As [`attach`]; also whether it is where an earlier process had put its own.
+fn put(
+    ebpf: &mut Ebpf,
+    interface: &Interface,
+    hook: Hook,
+) -> Result<(SchedClassifierLink, bool), AttachError> {
     let options = match hook {
         Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
         Hook::Clsact => {
             match qdisc_add_clsact(&interface.name) {
                 Ok(()) => {}
                 Err(error) if code(&error) == Some(nix::libc::EEXIST) => {}
-                Err(error) => return Err(refused(root_cause(&error))),
+                Err(error) => return Err(refusal(interface, &error)),
             }
-            TcAttachOptions::Netlink(NlOptions { priority: 1, ..NlOptions::default() })
+            let (priority, handle) = (PRIORITY, HANDLE);
+            TcAttachOptions::Netlink(NlOptions { priority, handle, ..NlOptions::default() })
         }
     };
+    let program = program(ebpf).map_err(|error| refusal(interface, &error))?;
     let link = program
         .attach_with_options(&interface.name, TcAttachType::Egress, options)
         .and_then(|id| program.take_link(id));
-    link.map_err(|error: ProgramError| match code(&error) {
-        Some(nix::libc::EPERM) => AttachError::NotPermitted { interface: interface.name.clone() },
-        Some(nix::libc::ENODEV) => AttachError::NoInterface { interface: interface.name.clone() },
-        _ => refused(root_cause(&error)),
-    })
+    match link {
+        // One that an earlier process left: the kernel swaps the programs.
+        Err(error) if hook == Hook::Clsact && code(&error) == Some(nix::libc::EEXIST) => {
+            let attach = TcAttachType::Egress;
+            let earlier =
+                SchedClassifierLink::attached(&interface.name, attach, PRIORITY, HANDLE, None);
+            let earlier = earlier.map_err(|error| refusal(interface, &error))?;
+            Ok((replace(ebpf, interface, earlier)?, true))
+        }
+        link => Ok((link.map_err(|error| refusal(interface, &error))?, false)),
+    }
+}
+
+/// Puts it in the place of an earlier program.
+fn replace(
+    ebpf: &mut Ebpf,
+    interface: &Interface,
+    earlier: SchedClassifierLink,
+) -> Result<SchedClassifierLink, AttachError> {
+    let program = program(ebpf).map_err(|error| refusal(interface, &error))?;
+    let link = program.attach_to_link(earlier).and_then(|id| program.take_link(id));
+    link.map_err(|error: ProgramError| refusal(interface, &error))
+}
+
+fn refusal(interface: &Interface, error: &(dyn std::error::Error + 'static)) -> AttachError {
+    let name = interface.name.clone();
+    match code(error) {
+        Some(nix::libc::EPERM) => AttachError::NotPermitted { interface: name },
+        Some(nix::libc::ENODEV) => AttachError::NoInterface { interface: name },
+        _ => AttachError::Egress { interface: name, why: root_cause(error) },
+    }
 }
 
 /// The system call's own error, where there is one.

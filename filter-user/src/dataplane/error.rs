@@ -65,6 +65,9 @@ pub enum LoadError {
     /// A map could be made but not used.
     #[error(transparent)]
     Access(#[from] MapFault),
+    /// What is pinned cannot be used, or nothing can be.
+    #[error(transparent)]
+    Pins(#[from] super::PinError),
 }
 
 /// Why a map could not be read or written.
@@ -87,6 +90,14 @@ pub enum MapFault {
         table: &'static str,
         /// Entries that it has room for.
         capacity: u32,
+    },
+    /// A map could not be pinned.
+    #[error("{} could not be pinned ({}): see that the directory is on a bpffs and may be written", .path.display(), root_cause(.reason.as_ref()))]
+    Pin {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why not.
+        reason: Box<aya::pin::PinError>,
     },
     /// Too many interfaces fall on one place of the table.
     #[error(

@@ -9,10 +9,10 @@ use aya::{
 };
 use filter_common::{
     Address,
-    tables::{GENERATIONS, INTERFACES, Leaf, Rule, View, ViewPrefix, lists, ports},
+    tables::{GENERATIONS, INTERFACES, Leaf, Rule, View, ViewPrefix, lists, ports, switch::Switch},
 };
 
-use super::{LoadError, MapFault, Staged, control::Control};
+use super::{BootTime, LoadError, MapFault, Staged, control::Control};
 use crate::compile::{Prefix, Tables};
 
 /// `BPF_F_NO_PREALLOC`.
@@ -30,7 +30,7 @@ pub(super) struct Generations {
     lists: Outer<Array<MapData, u64>>,
     leaves: Outer<Array<MapData, Leaf>>,
     list_prefixes: Outer<LpmTrie<MapData, Address, u32>>,
-    /// The place in force, and the one that was in force before it.
+    /// The place in force, and the one to go back to.
     current: Option<u32>,
     previous: Option<u32>,
 }
@@ -45,14 +45,15 @@ struct Outer<V> {
 }
 
 impl<V: InnerMap> Outer<V> {
-    fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, LoadError> {
+    fn take(ebpf: &mut Ebpf, name: &'static str, kept: bool) -> Result<Self, LoadError> {
         let map = ebpf.take_map(name).ok_or(LoadError::Object { what: "map", name })?;
         let aya::maps::Map::ArrayOfMaps(data) = map else {
             return Err(LoadError::Object { what: "map of maps", name });
         };
         let map = ArrayOfMaps::try_from(aya::maps::Map::ArrayOfMaps(data))
             .map_err(|error: MapError| LoadError::Other(error.into()))?;
-        Ok(Self { name, map, filled: Vec::new() })
+        // An earlier start may have filled any place.
+        Ok(Self { name, map, filled: vec![kept; (GENERATIONS * INTERFACES) as usize] })
     }
 
     /// Fills a fresh map and puts it in a place. `entries`: how many there are.
@@ -63,9 +64,6 @@ impl<V: InnerMap> Outer<V> {
         make: impl FnOnce(u32) -> Result<V, MapError>,
     ) -> Result<(), MapFault> {
         let index = place as usize;
-        if self.filled.len() <= index {
-            self.filled.resize(index + 1, false);
-        }
         if entries == 0 && !self.filled[index] {
             return Ok(());
         }
@@ -100,18 +98,30 @@ fn trie<K: aya::Pod>(
 }
 
 impl Generations {
-    pub(super) fn take(ebpf: &mut Ebpf, control: Control) -> Result<Self, LoadError> {
+    /// `avoid`: a place that a program may still go by.
+    pub(super) fn take(
+        ebpf: &mut Ebpf,
+        control: Control,
+        avoid: Option<u32>,
+    ) -> Result<Self, LoadError> {
+        // Of an earlier start only what is in force matters.
+        let switch = control.switch();
+        let current = switch.is_set().then(|| {
+            let now = super::boot_time().as_nanos();
+            switch.in_force(|| u64::try_from(now).unwrap_or(u64::MAX))
+        });
+        let kept = current.is_some();
         Ok(Self {
+            current,
             control,
-            ports: Outer::take(ebpf, "PORTS")?,
-            views: Outer::take(ebpf, "VIEWS")?,
-            prefixes: Outer::take(ebpf, "PREFIXES")?,
-            rules: Outer::take(ebpf, "RULES")?,
-            lists: Outer::take(ebpf, "LISTS")?,
-            leaves: Outer::take(ebpf, "LIST_LEAVES")?,
-            list_prefixes: Outer::take(ebpf, "LIST_PREFIXES")?,
-            current: None,
-            previous: None,
+            ports: Outer::take(ebpf, "PORTS", kept)?,
+            views: Outer::take(ebpf, "VIEWS", kept)?,
+            prefixes: Outer::take(ebpf, "PREFIXES", kept)?,
+            rules: Outer::take(ebpf, "RULES", kept)?,
+            lists: Outer::take(ebpf, "LISTS", kept)?,
+            leaves: Outer::take(ebpf, "LIST_LEAVES", kept)?,
+            list_prefixes: Outer::take(ebpf, "LIST_PREFIXES", kept)?,
+            previous: avoid,
         })
     }
 
@@ -171,15 +181,45 @@ impl Generations {
         Ok(Staged { slot })
     }
 
-    pub(super) fn activate(&mut self, staged: Staged) -> Result<(), MapFault> {
+    /// Puts what is staged in force; `until`: it is taken back at that time of
+    /// the boot-time clock, by the kernel itself, unless it is
+    /// [settled](Self::settle) before.
+    pub(super) fn activate(
+        &mut self,
+        staged: Staged,
+        until: Option<BootTime>,
+    ) -> Result<(), MapFault> {
         let Staged { slot } = staged;
-        self.control.change(|control| {
-            control.live = u64::from(slot);
-            Ok(())
-        })?;
+        let before = self.current.unwrap_or(slot);
+        let switch = match until.and_then(|until| u64::try_from(until.as_nanos()).ok()) {
+            Some(deadline) => Switch::until(slot, before, deadline),
+            None => Switch::to(slot, before),
+        };
+        self.write(switch)?;
         if self.current != Some(slot) {
             self.previous = self.current.replace(slot);
         }
         Ok(())
+    }
+
+    /// Takes back the last activation: what was in force before is so again.
+    pub(super) fn revert(&mut self) -> Result<(), MapFault> {
+        let before = self.control.switch().before();
+        self.write(Switch::to(before, before))?;
+        self.previous = self.current.replace(before);
+        Ok(())
+    }
+
+    /// What is in force is so for good.
+    pub(super) fn settle(&mut self) -> Result<(), MapFault> {
+        let switch = self.control.switch();
+        self.write(Switch::to(switch.place(), switch.before()))
+    }
+
+    fn write(&self, switch: Switch) -> Result<(), MapFault> {
+        self.control.change(|control| {
+            control.switch = switch.0;
+            Ok(())
+        })
     }
 }

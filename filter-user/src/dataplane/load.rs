@@ -1,27 +1,31 @@
 //! Brings the program and its maps into the kernel.
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     thread,
 };
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{Map, MapError},
+    maps::{Array, Map, MapData, MapError},
     programs::{Program, ProgramError, Xdp},
     util::KernelVersion,
 };
+use aya_obj::Object;
 use filter_common::{Seed, tables};
 
 use super::{
-    Bans, DataPlane, LoadError, PROGRAM,
-    control::Control,
+    Bans, DataPlane, LoadError, MapFault, PROGRAM, Pins,
+    control::{Control, place_of_cut_off_start},
     counters::{RuleCounters, Totals},
     egress,
     flows::{Flows, sizes},
     fragments::Fragments,
     generations::Generations,
+    names::Names,
     own_ports::OwnPorts,
+    pins::Found,
     slots::Slots,
     sources::Sources,
 };
@@ -45,11 +49,13 @@ pub struct Options<'a> {
     pub log: KernelLog,
     /// Another object than the embedded one.
     pub object: Option<&'a [u8]>,
+    /// Where it is pinned; without, it ends with this process.
+    pub pins: Option<Pins>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { tables: Tables::default(), log: KernelLog::Off, object: None }
+        Self { tables: Tables::default(), log: KernelLog::Off, object: None, pins: None }
     }
 }
 
@@ -79,42 +85,64 @@ impl DataPlane {
         let room = &options.tables;
         let bans = room.bans.max(1);
         let [sources, known] = [room.sources, room.known].map(Sources::buckets);
-        let seed = seed();
-        let fragments = tables::Fragments { seed, buckets: Fragments::buckets(room.fragments) };
+        let object = options.object.unwrap_or(OBJECT);
+        let fragments = Fragments::buckets(room.fragments);
+        let mut entries: HashMap<&str, u32> =
+            sizes(&room.flows).map(|(map, entries)| (map, entries.max(1))).into();
+        entries.extend([
+            ("BANS", bans),
+            (Sources::MAP, sources),
+            (Sources::TAGS, sources),
+            ("KNOWN", known),
+            (Slots::COUNTED, room.slots),
+            (Slots::MENDED, room.slots),
+            (Fragments::MAP, fragments),
+        ]);
+        let found = match &options.pins {
+            Some(pins) => pins.find(&parse(object)?, &entries)?,
+            None => Found::default(),
+        };
+        let settled = if found.any() { settled(&found)? } else { UNSETTLED };
+        // A start that was cut off has made the tables and not used them.
+        let seed = if settled == UNSETTLED { seed() } else { settled };
         let mut loader = EbpfLoader::new();
-        for (map, entries) in sizes(&room.flows) {
-            loader.map_max_entries(map, entries.max(1));
+        for (map, entries) in &entries {
+            loader.map_max_entries(map, *entries);
+        }
+        for (map, path) in &found.paths {
+            loader.map_pin_path(map, path);
         }
         let mut ebpf = loader
             .verifier_log_level(VerifierLogLevel::STATS)
-            .map_max_entries("BANS", bans)
-            .map_max_entries(Sources::MAP, sources)
-            .map_max_entries(Sources::TAGS, sources)
-            .map_max_entries("KNOWN", known)
-            .map_max_entries(Slots::COUNTED, room.slots)
-            .map_max_entries(Slots::MENDED, room.slots)
-            .map_max_entries(Fragments::MAP, fragments.buckets)
             .override_global("SEED", &seed, true)
-            .override_global("FRAGMENT_BUCKETS", &fragments.buckets, true)
+            .override_global("FRAGMENT_BUCKETS", &fragments, true)
             .override_global("SOURCES_MASK", &(sources - 1), true)
             .override_global("KNOWN_MASK", &(known - 1), true)
             .override_global("AYA_LOG_LEVEL", &level, false)
-            .load(options.object.unwrap_or(OBJECT))
+            .load(object)
             .map_err(load_error)?;
         load_programs(&mut ebpf)?;
-        let control = Control::take(&mut ebpf)?;
+        settle(&mut ebpf, seed)?;
+        let pins = options.pins.as_ref();
+        let kept = pins.filter(|_| found.policy());
+        let avoid = kept.map(place_of_cut_off_start).transpose()?.flatten();
+        let control = Control::take(&mut ebpf, pins)?;
+        let fragments = tables::Fragments { seed, buckets: fragments };
         Ok(Self {
-            generations: Generations::take(&mut ebpf, control.clone())?,
+            generations: Generations::take(&mut ebpf, control.clone(), avoid)?,
             slots: Slots::take(&mut ebpf, control.clone(), room.slots)?,
             sources: Sources::take(&mut ebpf)?,
             flows: Flows::take(&mut ebpf, &room.flows)?,
             totals: Totals::take(&mut ebpf)?,
-            rule_counters: RuleCounters::take(&mut ebpf)?,
+            rule_counters: RuleCounters::take(&mut ebpf, pins)?,
             bans: Bans::take(&mut ebpf, control.clone(), bans)?,
             own_ports: OwnPorts::take(&mut ebpf, control.clone())?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
+            names: Names::take(&mut ebpf)?,
             control,
             ebpf,
+            pins: options.pins.clone(),
+            found,
         })
     }
 
@@ -122,6 +150,34 @@ impl DataPlane {
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+/// Where the seed is kept that the tables were made with.
+const SETTLED: &str = "SETTLED";
+const UNSETTLED: Seed = [0; 2];
+
+/// The seed that the tables of an earlier start go by.
+fn settled(found: &Found) -> Result<Seed, LoadError> {
+    let missing = LoadError::Object { what: "map", name: SETTLED };
+    let path = found.path(SETTLED).ok_or(missing)?;
+    let read = || {
+        let map: Array<_, u64> = Map::from_map_data(MapData::from_pin(path)?)?.try_into()?;
+        Ok([map.get(&0, 0)?, map.get(&1, 0)?])
+    };
+    Ok(read().map_err(MapFault::of(SETTLED, "read"))?)
+}
+
+/// Keeps the seed for the next start.
+fn settle(ebpf: &mut Ebpf, seed: Seed) -> Result<(), LoadError> {
+    let mut map: Array<MapData, u64> = take(ebpf, SETTLED)?;
+    for (place, word) in (0_u32..).zip(seed) {
+        map.set(place, word, 0).map_err(MapFault::of(SETTLED, "write"))?;
+    }
+    Ok(())
+}
+
+fn parse(object: &[u8]) -> Result<Object, LoadError> {
+    Object::parse(object).map_err(|error| LoadError::Other(error.into()))
 }
 
 /// Has the kernel verify all programs, side by side: that is most of the time

@@ -12,9 +12,12 @@ mod error;
 mod flows;
 mod fragments;
 mod generations;
+mod link;
 mod load;
+mod names;
 mod namespace;
 mod own_ports;
+mod pins;
 mod slots;
 mod sources;
 
@@ -22,12 +25,15 @@ pub use attach::{AttachMode, Attachment, Interface};
 pub use bans::{Ban, Bans, Until};
 pub use clock::{BootTime, boot_time, monotonic};
 pub use counters::{InterfaceCounter, RuleCounter};
-pub use egress::Hook;
+pub use egress::{Hook, take_off as take_off_egress};
 pub use error::{AttachError, LoadError, MapFault};
 pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
 pub use own_ports::Marks;
+pub use pins::{DEFAULT_PINS, NO_PINS, PinError, Pins};
 pub use slots::{CgroupError, Slots};
+
+use std::collections::BTreeSet;
 
 use aya::{
     Ebpf,
@@ -35,16 +41,24 @@ use aya::{
 };
 use filter_common::{
     FlowKey, FlowTable,
-    tables::interfaces::{self, Entry},
+    tables::{
+        interface_name_place,
+        interfaces::{self, Entry},
+    },
 };
 use tracing::debug;
+
+use crate::compile::Numbers;
 
 /// The program's name in the object.
 const PROGRAM: &str = "nodewall";
 
-/// The filter in the kernel. It ends with this value: nothing is pinned yet.
+/// The filter in the kernel. Where it is pinned it outlives this value.
 pub struct DataPlane {
     ebpf: Ebpf,
+    pins: Option<Pins>,
+    found: pins::Found,
+    names: names::Names,
     generations: generations::Generations,
     control: control::Control,
     slots: slots::Slots,
@@ -72,7 +86,7 @@ impl DataPlane {
     /// When the kernel refuses a map or an entry (memory, most likely).
     pub fn switch(&mut self, tables: &crate::compile::Tables) -> Result<(), MapFault> {
         let staged = self.stage(tables)?;
-        self.activate(staged)
+        self.activate(staged, None)
     }
 
     /// Writes a policy into maps that no packet reads yet.
@@ -88,13 +102,124 @@ impl DataPlane {
         self.generations.stage(tables)
     }
 
-    /// Puts a staged policy in force: the one write that a packet sees.
+    /// Puts a staged policy in force: the one write that a packet sees. `until`:
+    /// the kernel takes it back then, whether or not this process lives, unless
+    /// it is [settled](Self::settle) before.
     ///
     /// # Errors
     ///
     /// When the kernel refuses the write.
-    pub fn activate(&mut self, staged: Staged) -> Result<(), MapFault> {
-        self.generations.activate(staged)
+    pub fn activate(&mut self, staged: Staged, until: Option<BootTime>) -> Result<(), MapFault> {
+        self.generations.activate(staged, until)
+    }
+
+    /// The policy in force is so for good.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the write; then it is taken back as it would have been.
+    pub fn settle(&mut self) -> Result<(), MapFault> {
+        self.generations.settle()
+    }
+
+    /// Takes back the last activation: what was in force before is so again.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the write.
+    pub fn revert(&mut self) -> Result<(), MapFault> {
+        self.generations.revert()
+    }
+
+    /// Whether an earlier start has left its program on an interface.
+    #[must_use]
+    pub fn is_attached(&self, index: u32) -> bool {
+        self.pins.as_ref().is_some_and(|pins| pins.link("xdp", index).exists())
+    }
+
+    /// Whether the table of bans is that of an earlier start.
+    #[must_use]
+    pub fn has_earlier_bans(&self) -> bool {
+        self.found.bans()
+    }
+
+    /// Whether the filter outlives this process.
+    #[must_use]
+    pub const fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// What is taken over from an earlier start: `None` if nothing was there;
+    /// otherwise what could not be, each with the reason.
+    #[must_use]
+    pub fn taken_over(&self) -> Option<Vec<String>> {
+        self.found.any().then(|| {
+            let tell = |(group, why): &(&pins::Group, String)| {
+                format!("{} could not be taken over, for {why}: started anew", group.holds)
+            };
+            self.found.renewed.iter().map(tell).collect()
+        })
+    }
+
+    /// The numbers that rules and interfaces have had so far.
+    #[must_use]
+    pub fn numbers(&self) -> [Numbers; 2] {
+        self.names.numbers()
+    }
+
+    /// Notes the numbers of rules for the next start: before anything is
+    /// counted under them.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the write.
+    pub fn note_rules(&mut self, numbers: &Numbers) -> Result<(), MapFault> {
+        self.names.note(numbers.iter())
+    }
+
+    /// As [`note_rules`](Self::note_rules), of interfaces.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn note_interfaces(&mut self, numbers: &Numbers) -> Result<(), MapFault> {
+        self.names.note(numbers.iter().map(|(name, number)| (name, interface_name_place(number))))
+    }
+
+    /// Forgets interfaces that are not among those with these indexes, and what
+    /// earlier versions have pinned: the start is through.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a write, or a file cannot be removed.
+    pub fn settle_in(&mut self, guarded: &BTreeSet<u32>) -> Result<(), LoadError> {
+        let known: Vec<u32> = self.control.interfaces();
+        for index in known.into_iter().filter(|index| !guarded.contains(index)) {
+            self.unguard(index)?;
+        }
+        let Some(pins) = &self.pins else { return Ok(()) };
+        self.control.settle_in(pins)?;
+        for index in pins.interfaces().difference(guarded) {
+            for kind in ["xdp", "egress"] {
+                let path = pins.link(kind, *index);
+                link::remove(&path).map_err(|reason| PinError::File {
+                    path,
+                    action: "removed",
+                    reason,
+                })?;
+            }
+        }
+        Ok(pins.remove_other_versions()?)
+    }
+
+    /// Removes all pins: what is not held by this process any more ends.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be removed.
+    pub fn unpin(&mut self) -> Result<(), PinError> {
+        self.slots.detach();
+        self.pins.take().map_or(Ok(()), |pins| pins.remove_all())
     }
 
     /// Tells the program which number and framing an interface has.

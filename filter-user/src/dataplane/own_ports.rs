@@ -41,6 +41,8 @@ impl OwnPorts {
 
     pub(super) fn take(ebpf: &mut Ebpf, control: Control) -> Result<Self, LoadError> {
         let (marked, silent) = (take(ebpf, Self::MARKED)?, take(ebpf, Self::SILENT)?);
+        // These tables are new at each start, and nothing is known yet.
+        control.set_flag(control::PORTS, false)?;
         Ok(Self { marked, silent, control, noted: vec![0; PORTS.len()] })
     }
 

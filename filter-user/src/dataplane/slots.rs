@@ -11,7 +11,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{Array, HashMap, Map, MapData, MapError},
-    programs::{CgroupAttachMode, ProgramError, SockOps, sock_ops::SockOpsLink},
+    programs::{CgroupAttachMode, ProgramError, SockOps, links::FdLink},
 };
 use filter_common::{
     slots,
@@ -19,7 +19,7 @@ use filter_common::{
 };
 use thiserror::Error;
 
-use super::{LoadError, MapFault, control::Control, load::take};
+use super::{LoadError, MapFault, Pins, control::Control, link::Held, load::take};
 
 /// Why connections cannot be counted as they come and go.
 #[derive(Debug, Error)]
@@ -48,6 +48,9 @@ pub enum CgroupError {
         /// Why.
         reason: ProgramError,
     },
+    /// The link cannot be pinned.
+    #[error("the program that counts connections could not be pinned: {0}")]
+    Pin(#[source] io::Error),
     /// The object lacks it.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -64,7 +67,7 @@ pub struct Slots {
     /// How many keys the controller has corrected.
     corrections: Counts<SourceKey, i64>,
     /// It counts for as long as this is held.
-    link: Option<SockOpsLink>,
+    link: Option<Held>,
 }
 
 impl Slots {
@@ -91,14 +94,21 @@ impl Slots {
             control.namespace = namespace;
             Ok(())
         })?;
+        let mended: HashMap<MapData, SourceKey, u64> = take(ebpf, Self::MENDED)?;
+        let corrections = mended
+            .iter()
+            .map(|entry| entry.map(|(key, count)| (key, count.cast_signed())))
+            .collect::<Result<Counts<_, _>, _>>()
+            .map_err(MapFault::of(Self::MENDED, "read"))?;
+        control.set_flag(tables::control::MENDED, !corrections.is_empty())?;
         Ok(Self {
             counted: take(ebpf, Self::COUNTED)?,
-            mended: take(ebpf, Self::MENDED)?,
+            mended,
             notes: take(ebpf, Self::NOTES)?,
             charged,
             control,
             capacity,
-            corrections: Counts::new(),
+            corrections,
             link: None,
         })
     }
@@ -237,6 +247,7 @@ impl Slots {
         &mut self,
         ebpf: &mut Ebpf,
         cgroup: Option<PathBuf>,
+        pin: Option<PathBuf>,
     ) -> Result<(), CgroupError> {
         let path = match cgroup {
             Some(path) => path,
@@ -251,8 +262,20 @@ impl Slots {
             .attach(file, CgroupAttachMode::Single)
             .and_then(|id| program.take_link(id))
             .map_err(|reason| CgroupError::Attach { path, reason })?;
-        self.link = Some(link);
+        let link =
+            FdLink::try_from(link).map_err(|error| CgroupError::Pin(io::Error::other(error)))?;
+        // Beside that of an earlier start for a moment: aya cannot put a program
+        // in the place of another one here. What the one has counted the other
+        // one leaves alone.
+        self.link = Some(Held::new(link, pin).map_err(CgroupError::Pin)?);
         Ok(())
+    }
+
+    /// Ends the counting.
+    pub(super) fn detach(&mut self) {
+        if let Some(Err(error)) = self.link.take().map(Held::take_off) {
+            tracing::warn!("the pin of the program that counts connections stays: {error}");
+        }
     }
 }
 
@@ -264,8 +287,8 @@ impl super::DataPlane {
     ///
     /// When there are no cgroups of version 2, or the kernel refuses.
     pub fn count_connections(&mut self, cgroup: Option<PathBuf>) -> Result<(), CgroupError> {
-        let Self { ebpf, slots, .. } = self;
-        slots.attach(ebpf, cgroup)
+        let Self { ebpf, slots, pins, .. } = self;
+        slots.attach(ebpf, cgroup, pins.as_ref().map(Pins::slots))
     }
 }
 

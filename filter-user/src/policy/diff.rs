@@ -191,6 +191,7 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
         protocols,
         prefixes,
         tables,
+        on_stop,
     } = old;
     let mut fields = Fields { rule: None, out };
     fields.value("interfaces", interfaces, &new.interfaces, |list| {
@@ -215,6 +216,7 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     ] {
         fields.value(field, &was, &will, ToString::to_string);
     }
+    fields.value("service.on_stop", on_stop, &new.on_stop, ToString::to_string);
     let (flows, new_flows) = (&tables.flows, &new.tables.flows);
     for (field, was, will) in [
         ("tables.bans", tables.bans, new.tables.bans),

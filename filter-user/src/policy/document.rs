@@ -6,9 +6,9 @@ use toml::de::DeTable;
 
 use super::error::ErrorKind;
 use super::field::Field;
-use super::model::{Attach, FlowTables, Icmp, Mode, Policy, Prefixes, Tables};
+use super::model::{Attach, FlowTables, Icmp, Mode, OnStop, Policy, Prefixes, Tables};
 use super::report::Report;
-use super::schema::{ICMP, PREFIXES, TABLES, TOP};
+use super::schema::{ICMP, PREFIXES, SERVICE, TABLES, TOP};
 use super::section::{Entry, Section};
 use super::sets::{self, Read, Sets};
 use super::suggest::shown;
@@ -63,6 +63,15 @@ pub(super) fn read(
     }
     if let Some(entry) = top.get("tables") {
         policy.tables = read_tables(&entry, report);
+    }
+    if let Some(entry) = top.get("service")
+        && let Some(section) =
+            entry.section(&SERVICE, report, "a table, as in `[service]` with `on_stop = \"keep\"`")
+        && let Some(entry) = section.get("on_stop")
+    {
+        let choices = [("keep", OnStop::Keep), ("detach", OnStop::Detach)];
+        policy.on_stop =
+            choice(&entry, &["keep", "detach"], choices, report).unwrap_or(OnStop::Keep);
     }
     if let Some(entry) = top.get("rule") {
         policy.rules = rules::read(&entry, policy.interfaces.as_deref(), &sets, report);

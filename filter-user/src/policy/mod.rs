@@ -44,8 +44,8 @@ pub use self::address::{AddressError, parse as parse_network};
 pub use self::diff::{Change, ChangeKind, Listed, diff};
 pub use self::error::{ErrorKind, Errors, KeyHint, PolicyError};
 pub use self::model::{
-    Attach, FlowTables, Icmp, Limits, Mode, Period, Policy, PortRange, Prefixes, Protocol, Rate,
-    Rule, Source, Tables,
+    Attach, FlowTables, Icmp, Limits, Mode, OnStop, Period, Policy, PortRange, Prefixes, Protocol,
+    Rate, Rule, Source, Tables,
 };
 pub use self::ports::PortError;
 pub use self::rate::{RateError, Unit};

@@ -31,6 +31,8 @@ pub struct Policy {
     pub prefixes: Prefixes,
     /// Capacities of the kernel's tables.
     pub tables: Tables,
+    /// What becomes of the filter when the daemon is stopped.
+    pub on_stop: OnStop,
 }
 
 impl Default for Policy {
@@ -47,6 +49,7 @@ impl Default for Policy {
             protocols: Vec::new(),
             prefixes: Prefixes::default(),
             tables: Tables::default(),
+            on_stop: OnStop::Keep,
         }
     }
 }
@@ -65,6 +68,24 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::Enforce => "enforce",
             Self::Monitor => "monitor",
+        })
+    }
+}
+
+/// What becomes of the filter when the daemon is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnStop {
+    /// It stays on, with the policy that is in force.
+    Keep,
+    /// It is taken off.
+    Detach,
+}
+
+impl fmt::Display for OnStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep",
+            Self::Detach => "detach",
         })
     }
 }

@@ -26,8 +26,9 @@ pub(super) const TOP: Schema = Schema {
         "protocols",
         "prefixes",
         "tables",
+        "service",
     ],
-    later: &["log", "metrics", "service"],
+    later: &["log", "metrics"],
 };
 pub(super) const SOURCES: Schema =
     Schema { place: "in `[sources]`", keys: &["trusted", "denied"], later: &[] };
@@ -86,8 +87,11 @@ pub(super) const TABLES: Schema = Schema {
     later: &[],
 };
 
-const ALL: [&Schema; 10] =
-    [&TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &TABLES];
+pub(super) const SERVICE: Schema =
+    Schema { place: "in `[service]`", keys: &["on_stop"], later: &[] };
+
+const ALL: [&Schema; 11] =
+    [&TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &TABLES, &SERVICE];
 
 impl Schema {
     /// What is wrong with `key` in this table, if anything is.

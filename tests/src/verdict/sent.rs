@@ -149,6 +149,7 @@ impl Container {
             kind: 1,
             mtu: 1500,
             program: None,
+            mode: None,
         };
         let link = expect(kernel.plane.attach_classifier(&up, hook), "attach the classifier");
         Self {

@@ -9,6 +9,7 @@ mod container;
 mod fragments;
 mod input;
 mod monitor;
+mod outlive;
 mod rate;
 mod reload;
 mod reply;

@@ -94,7 +94,7 @@ fn an_applied_policy_holds_until_the_next_reload() {
 }
 
 #[test]
-fn sigterm_takes_the_filter_off() {
+fn sigterm_ends_the_daemon() {
     if !ready() {
         return;
     }
@@ -103,13 +103,13 @@ fn sigterm_takes_the_filter_off() {
     let installed = daemon.instance().clone();
     let output = daemon.stop().expect("it ends");
     assert_eq!(output.code, Some(0), "{output:?}");
-    refused(&world.peer, None, world.host_ipv4(22));
+    closed(&world.peer, None, world.host_ipv4(22));
     assert!(!installed.outside("control.sock").exists(), "its socket is gone");
     expect_code(&["status"], &ctl(&installed, &["status"]), 3);
 }
 
 #[test]
-fn sigint_takes_the_filter_off() {
+fn sigint_ends_the_daemon() {
     if !ready() {
         return;
     }
@@ -117,7 +117,7 @@ fn sigint_takes_the_filter_off() {
     daemon.signal(Signal::SIGINT).expect("sent");
     let status = daemon.wait(soon()).expect("waited").expect("it ends");
     assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
-    refused(&world.peer, None, world.host_ipv4(22));
+    closed(&world.peer, None, world.host_ipv4(22));
 }
 
 #[test]

@@ -231,6 +231,7 @@ impl Bench<'_> {
             kind: 1,
             mtu: 1500,
             program: None,
+            mode: None,
         };
         let dropped = |plane: &DataPlane| -> Result<[u64; 2]> {
             let counters = plane.interface_counters(NUMBER)?;

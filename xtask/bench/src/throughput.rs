@@ -83,5 +83,6 @@ pub fn interface(veth: &Veth) -> Result<Interface> {
         kind: 1,
         mtu: veth.a.mtu()?,
         program: None,
+        mode: None,
     })
 }

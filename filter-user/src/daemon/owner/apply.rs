@@ -117,15 +117,21 @@ impl Owner {
         let known = self.in_force.loaded.policy.interfaces.as_deref().unwrap_or_default();
         interfaces::check_existence(policy, known, &snapshot)?;
         let staged = self.plane.stage(&tables)?;
-        if self.generation == 0 {
-            // Nothing is guarded yet, and the first packet shall be judged by the policy.
-            self.plane.activate(staged)?;
+        self.plane.note_rules(&rules)?;
+        let is_first = self.generation == 0;
+        if is_first {
             self.recount_under(tables);
             self.begin_to_count();
-            self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers)?;
+            // Before the first packet that this program judges. What an earlier
+            // start has left goes by its own block until it is replaced.
+            self.plane.activate(staged, None)?;
+            if let Err(error) = self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers) {
+                self.plane.revert()?;
+                return Err(error);
+            }
         } else {
             self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers)?;
-            if let Err(error) = self.plane.activate(staged) {
+            if let Err(error) = self.plane.activate(staged, None) {
                 let settled = self.guarded.settled();
                 self.release_all_but(&settled);
                 return Err(error.into());
@@ -172,7 +178,7 @@ impl Owner {
         others.retain(stays);
         if old.attach != new.attach && !others.is_empty() {
             notes.push(Note::new(format!(
-                "`attach` takes effect at the daemon's next start for what is guarded already: {}",
+                "`attach` takes effect for what is guarded already when it is guarded anew, after `nodewall detach`: {}",
                 others.join(", ")
             )));
         }

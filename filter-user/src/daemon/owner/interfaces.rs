@@ -84,6 +84,12 @@ impl Guarded {
             .collect()
     }
 
+    /// Those with the program on.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let attached = self.entries.iter().filter(|(_, entry)| entry.attachment.is_some());
+        attached.map(|(name, _)| name.as_str()).collect()
+    }
+
     /// As `status` shows them.
     pub(super) fn list(&self) -> Vec<InterfaceEntry> {
         let show = |(name, entry): (&String, &Entry)| InterfaceEntry {
@@ -131,16 +137,21 @@ impl Owner {
             );
         }
         self.guarded.unsettled.clear();
-        for name in wanted
+        let mut new: Vec<String> = wanted
             .iter()
             .filter(|name| !self.guarded.entries.contains_key(*name))
             .cloned()
-            .collect::<Vec<_>>()
-        {
+            .collect();
+        // Last those that an earlier start guards: they hardly ever fail.
+        new.sort_by_key(|name| {
+            snapshot.find(name).is_some_and(|link| self.plane.is_attached(link.index))
+        });
+        for name in new {
             let entry = match snapshot.find(&name) {
                 Some(link) => match self.attach(link, attach, numbers) {
                     Ok(attachment) => Entry { attachment: Some(attachment), why: None },
                     Err(error) => {
+                        self.leave_taken_over();
                         let settled = self.guarded.settled();
                         self.release_all_but(&settled);
                         self.guarded.unsettled.clear();
@@ -153,6 +164,15 @@ impl Owner {
             self.guarded.unsettled.insert(name);
         }
         Ok(())
+    }
+
+    /// A start that fails leaves on what an earlier one has left on.
+    fn leave_taken_over(&mut self) {
+        let leave =
+            |entry: &Entry| entry.attachment.as_ref().is_some_and(Attachment::is_taken_over);
+        if self.generation == 0 {
+            self.guarded.entries.retain(|_, entry| !leave(entry));
+        }
     }
 
     /// Frees all interfaces that are not in `wanted`.
@@ -183,7 +203,16 @@ impl Owner {
         }
         // What has a default route must not be guarded again before the end.
         self.detached = true;
+        if let Err(error) = self.plane.unpin() {
+            error!("what was pinned is still there: {error}");
+        }
         Detached { interfaces }
+    }
+
+    /// The kernel's indexes of the guarded interfaces.
+    pub(super) fn guarded_indexes(&self) -> BTreeSet<u32> {
+        let attached = self.guarded.entries.values().filter_map(|entry| entry.attachment.as_ref());
+        attached.map(|attachment| attachment.index).collect()
     }
 
     /// Brings what is guarded in step with the interfaces that there are.
@@ -281,6 +310,7 @@ impl Owner {
         let number = numbers
             .get_or_add(&link.name)
             .ok_or(DaemonError::TooManyInterfaces(numbers.count()))?;
+        self.plane.note_interfaces(numbers)?;
         let attachment = self.plane.attach(link, number, attach)?;
         let mode = attachment.mode.name();
         let why =
@@ -300,7 +330,7 @@ impl Owner {
     /// packet that is judged is counted under its name.
     fn release(&mut self, attachment: Attachment) {
         let index = attachment.index;
-        drop(attachment);
+        attachment.take_off();
         if let Err(error) = self.plane.unguard(index) {
             error!("the interface with index {index} could not be forgotten: {error}");
         }

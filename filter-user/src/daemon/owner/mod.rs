@@ -23,7 +23,7 @@ use tokio::{
         oneshot,
     },
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::{
     apply::InForce,
@@ -36,8 +36,8 @@ use super::{DaemonError, log, network::Network, server::serialize, watch::Watch}
 use crate::{
     compile::Numbers,
     control::{Command, Failure, Response},
-    dataplane::{DataPlane, Options},
-    policy::{Loaded, Tables},
+    dataplane::{DataPlane, Options, Pins},
+    policy::{Loaded, OnStop, Tables},
 };
 
 /// Seconds between looks at the ports that this host speaks from: each reads a
@@ -56,6 +56,7 @@ pub(super) struct Start {
     pub contents: Contents,
     /// Guarded instead of the policy's, unless empty.
     pub interfaces: Vec<String>,
+    pub pins: Option<Pins>,
     pub network: Network,
     pub files_changed: Arc<Notify>,
 }
@@ -118,13 +119,18 @@ impl Owner {
     }
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
-        let Start { began, text, file, mut loaded, contents, interfaces, network, files_changed } =
-            start;
+        let Start { began, text, file, mut loaded, contents, interfaces, .. } = start;
+        let Start { pins, network, files_changed, .. } = start;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
         let kernel_log = log::wanted_of_kernel();
-        let options = Options { tables, log: kernel_log, object: None };
+        let options = Options { tables, log: kernel_log, object: None, pins };
         let mut plane = DataPlane::load(&options)?;
+        if let Some(renewed) = plane.taken_over() {
+            info!("an earlier start's tables are taken over");
+            renewed.iter().for_each(|what| warn!("{what}"));
+        }
+        let [rule_numbers, interface_numbers] = plane.numbers();
         if kernel_log != crate::dataplane::KernelLog::Off {
             log::forward_of_kernel(&mut plane, &runtime);
         }
@@ -134,8 +140,8 @@ impl Owner {
             plane,
             in_force: InForce::nothing(file.clone()),
             generation: 0,
-            rule_numbers: Numbers::of_rules(),
-            interface_numbers: Numbers::of_interfaces(),
+            rule_numbers,
+            interface_numbers,
             guarded: Guarded::default(),
             sets,
             recount: slots::Recount::default(),
@@ -151,7 +157,12 @@ impl Owner {
             has_guarded: false,
             detached: false,
         };
-        owner.switch_to(InForce::new(text, file, loaded))?;
+        if let Err(error) = owner.switch_to(InForce::new(text, file, loaded)) {
+            owner.give_up();
+            return Err(error);
+        }
+        let guarded = owner.guarded_indexes();
+        owner.plane.settle_in(&guarded)?;
         owner.watch_sets();
         Ok(owner)
     }
@@ -174,7 +185,30 @@ impl Owner {
                 Task::Stop => break,
             }
         }
-        self.detach_all();
+        self.end();
+    }
+
+    /// A start that failed leaves nothing that was not there before.
+    fn give_up(&mut self) {
+        if self.plane.taken_over().is_none()
+            && let Err(error) = self.plane.unpin()
+        {
+            error!("what this start has pinned is still there: {error}");
+        }
+    }
+
+    /// The filter stays on without this process, unless it was to end with it.
+    fn end(mut self) {
+        // Detached, it has no pins any more.
+        let stays = self.plane.pins().is_some();
+        if stays && self.in_force.loaded.policy.on_stop == OnStop::Keep {
+            let guarded = self.guarded.names().join(", ");
+            warn!(
+                "the filter stays on with the policy in force (interfaces: {guarded}): `nodewall detach` takes it off"
+            );
+        } else if !self.detached {
+            self.detach_all();
+        }
     }
 
     fn tick(&mut self) {
