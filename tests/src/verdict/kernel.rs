@@ -8,7 +8,7 @@ use std::{
 use filter_common::{Outcome, Reason, Socket, tables::bans};
 use filter_user::{
     compile::{self, Numbers, compile},
-    dataplane::{Ban, DataPlane, Options, Until, boot_time},
+    dataplane::{Ban, BootTime, DataPlane, Options, Until, boot_time},
     model::Model,
     policy::{self, FlowTables, Tables},
 };
@@ -135,6 +135,32 @@ impl Kernel {
         expect(self.plane.switch(&tables), "switch the policy");
         self.model.switch(tables);
         self.refresh();
+    }
+
+    /// Puts a policy in force that the kernel takes back after a while; until
+    /// when, on its clock.
+    ///
+    /// # Panics
+    /// If it is none, or the kernel refuses it.
+    #[track_caller]
+    pub fn policy_until(&mut self, text: &str, patience: Duration) -> BootTime {
+        let tables = self.compile(text);
+        let staged = expect(self.plane.stage(&tables), "stage the policy");
+        self.model.switch(tables);
+        self.refresh();
+        let until = boot_time() + patience;
+        expect(self.plane.activate(staged, Some(until)), "switch the policy");
+        until
+    }
+
+    /// Puts a policy in force in the model alone: the kernel has done so itself.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[track_caller]
+    pub fn model_policy(&mut self, text: &str) {
+        let tables = self.compile(text);
+        self.model.switch(tables);
     }
 
     /// Compiles a policy with the numbers of this filter.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use filter_common::Reason;
+use filter_user::dataplane::boot_time;
 use nodewall_tests::verdict::{
     Counts, Expected, Kernel, OBJECT_VARIABLE, mutant_object, with_kernel, with_object,
 };
@@ -80,7 +81,7 @@ fn switch_under_load(kernel: &mut Kernel, pause: Duration, switches: u64) -> (Co
     let (first, second) = (kernel.compile(FIRST), kernel.compile(SECOND));
     let staged = [first, second].map(|tables| {
         let staged = kernel.plane.stage(&tables).unwrap_or_else(|error| panic!("{error}"));
-        kernel.plane.activate(staged.again()).unwrap_or_else(|error| panic!("{error}"));
+        kernel.plane.activate(staged.again(), None).unwrap_or_else(|error| panic!("{error}"));
         staged
     });
     let _before = kernel.added();
@@ -105,7 +106,7 @@ fn switch_under_load(kernel: &mut Kernel, pause: Duration, switches: u64) -> (Co
                 break;
             }
             let staged = &staged[usize::from(turn % 2 == 1)];
-            if let Err(error) = kernel.plane.activate(staged.again()) {
+            if let Err(error) = kernel.plane.activate(staged.again(), None) {
                 stop.store(true, Ordering::Relaxed);
                 panic!("{error}");
             }
@@ -183,5 +184,30 @@ fn the_mutant_is_caught() {
         let (mixed, seen) = mixed(kernel, &counts, sent);
         println!("the mutant judged {mixed} packets by half of each policy, {seen:?} by one");
         kernel.check(mixed > 0, format!("no packet of {sent} was judged by half of each policy"));
+    });
+}
+
+/// The kernel's own clock takes back what nobody confirms, whoever lives.
+#[test]
+fn what_is_not_settled_in_time_is_taken_back() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    with_kernel(|kernel| {
+        let judges = |kernel: &mut Kernel, when: &str, by_second: bool| {
+            for (index, (frame, first, second)) in frames().iter().enumerate() {
+                let expected = if by_second { *second } else { *first };
+                kernel.expect(format!("{when}, frame {index}"), frame, expected);
+            }
+        };
+        kernel.policy(FIRST);
+        let deadline = kernel.policy_until(SECOND, PATIENCE);
+        judges(kernel, "before the deadline", true);
+        thread::sleep(deadline.saturating_sub(boot_time()));
+        kernel.model_policy(FIRST);
+        judges(kernel, "after the deadline", false);
+
+        let deadline = kernel.policy_until(SECOND, PATIENCE);
+        kernel.plane.settle().unwrap_or_else(|error| panic!("{error}"));
+        thread::sleep(deadline.saturating_sub(boot_time()));
+        judges(kernel, "settled", true);
     });
 }
