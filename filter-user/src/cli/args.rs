@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use super::ban_list::{self, Network};
 use crate::{
     control::{DEFAULT_CONFIG, DEFAULT_SOCKET},
-    daemon,
+    daemon, state,
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -105,12 +105,12 @@ pub(super) struct Json {
     pub json: bool,
 }
 
-/// For what later versions keep and pin.
+/// What belongs to one daemon alone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Directories {
-    /// Where the daemon keeps its state; has no effect yet, this version keeps nothing
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    /// Where the daemon keeps what outlives it, such as bans
+    #[arg(long, value_name = "DIR", default_value = state::DEFAULT)]
+    pub state: PathBuf,
     /// Where the daemon pins programs and tables; has no effect yet, this version pins nothing
     #[arg(long, value_name = "DIR")]
     pub pins: Option<PathBuf>,
@@ -210,7 +210,11 @@ pub(super) struct Status {
   nodewall ban --from addresses.txt --for 1d
   zcat list.gz | nodewall ban --from -
 
-Without --for a ban holds until it is taken back, or the daemon ends."
+Without --for a ban holds until it is taken back. Bans survive restarts and reboots.
+
+A file is checked whole before anything is banned. What comes by a pipe is banned as it is
+read, so that a list may be of any length or never end: where a line is wrong, what was read
+before it is banned, and the error says how much."
 )]
 pub(super) struct Ban {
     /// An address or prefix

@@ -35,7 +35,11 @@ use self::{
     owner::{Contents, Owner, OwnerHandle, Start},
     socket::ControlSocket,
 };
-use crate::{control::Note, policy};
+use crate::{
+    control::Note,
+    policy,
+    state::{StateDir, StateError},
+};
 
 /// How the daemon is started.
 #[derive(Debug)]
@@ -48,8 +52,8 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// The control socket.
     pub socket: PathBuf,
-    /// For what later versions keep.
-    pub state: Option<PathBuf>,
+    /// Where the daemon keeps what outlives it.
+    pub state: PathBuf,
     /// For what later versions pin.
     pub pins: Option<PathBuf>,
 }
@@ -67,9 +71,14 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     for warning in &loaded.warnings {
         warn!("{}", Note::from(warning));
     }
-    if options.state.is_some() || options.pins.is_some() {
-        warn!("--state and --pins have no effect yet: this version keeps and pins nothing");
+    if options.pins.is_some() {
+        warn!("--pins has no effect yet: this version pins nothing");
     }
+    let state = match StateDir::take(&options.state) {
+        Err(error @ StateError::Locked(_)) => return Err(error.into()),
+        // A host whose disk is broken is guarded all the same.
+        taken => taken.inspect_err(|error| warn!("nothing will be saved: {error}")).ok(),
+    };
     let mut socket = ControlSocket::take(&options.socket)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -90,6 +99,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             interfaces: options.interfaces,
             network,
             files_changed: Arc::clone(&files_changed),
+            state: options.state,
         };
         let owner = Owner::spawn(start).await?;
         // The first moment at which others can connect: everything is guarded.
@@ -113,6 +123,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         });
         until_the_end(&owner, &mut signals).await;
         owner.stop().await;
+        drop(state);
         Ok(())
     })
 }
