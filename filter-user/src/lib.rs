@@ -11,3 +11,4 @@ pub mod dataplane;
 pub mod model;
 pub mod policy;
 pub mod sockets;
+pub mod state;

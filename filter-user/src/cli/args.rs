@@ -11,8 +11,9 @@ use clap_complete::Shell;
 use super::ban_list::{self, Network};
 use crate::{
     control::{DEFAULT_CONFIG, DEFAULT_SOCKET},
-    daemon::{self, DEFAULT_STATE},
+    daemon,
     dataplane::{DEFAULT_PINS, NO_PINS},
+    state,
 };
 
 const EXIT_CODES: &str = "Exit codes:
@@ -113,7 +114,7 @@ pub(super) struct Json {
 #[derive(Debug, clap::Args)]
 pub(super) struct Directories {
     /// Where the daemon keeps what must survive a reboot
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE, overrides_with = "state")]
+    #[arg(long, value_name = "DIR", default_value = state::DEFAULT, overrides_with = "state")]
     pub state: PathBuf,
     /// Where programs and tables are pinned, on a bpffs (`none`: the filter ends with the daemon)
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PINS, overrides_with = "pins")]
@@ -222,7 +223,11 @@ pub(super) struct Status {
   nodewall ban --from addresses.txt --for 1d
   zcat list.gz | nodewall ban --from -
 
-Without --for a ban holds until it is taken back, or the daemon ends."
+Without --for a ban holds until it is taken back. Bans survive restarts and reboots.
+
+A file is checked whole before anything is banned. What comes by a pipe is banned as it is
+read, so that a list may be of any length or never end: where a line is wrong, what was read
+before it is banned, and the error says how much."
 )]
 pub(super) struct Ban {
     /// An address or prefix

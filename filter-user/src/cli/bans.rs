@@ -140,6 +140,7 @@ pub(super) fn unban(socket: &Path, args: &args::Unban, out: &mut Output) -> Resu
     if out.json {
         return Ok(out.json(&unbanned)?);
     }
+    warn(&unbanned.warnings);
     Ok(out.line(format_args!("took back the ban of {}", shown(&unbanned.prefix)))?)
 }
 

@@ -58,7 +58,7 @@ fn interface_rows(interfaces: &[InterfaceEntry]) -> Vec<[String; 3]> {
 }
 
 fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
-    let Status { generation, mode, policy, version, pid, uptime, contended, .. } = status;
+    let Status { generation, mode, policy, version, pid, uptime, contended, ban_file, .. } = status;
     let up = humantime::format_duration(Duration::from_secs(*uptime));
     out.line(format_args!(
         "nodewall {version}, process {pid}, {mode}, generation {generation}, up {up}"
@@ -69,6 +69,14 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
             "{} differs: a reload or a start would load another policy",
             policy.own_file
         ))?;
+    }
+
+    for (what, told) in
+        [("not every ban is saved", &ban_file.problem), ("bans were lost", &ban_file.lost)]
+    {
+        if let Some(told) = told {
+            out.line(format_args!("{what}: {told}"))?;
+        }
     }
 
     out.line("\ninterfaces")?;
@@ -153,7 +161,7 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{InterfaceEntry, PolicyEntry, TotalEntry};
+    use crate::control::{BanFileEntry, InterfaceEntry, PolicyEntry, TotalEntry};
 
     fn example() -> Status {
         Status {
@@ -193,6 +201,11 @@ mod tests {
                 full: None,
             }],
             sets: Vec::new(),
+            ban_file: BanFileEntry {
+                file: "/var/lib/nodewall/bans".to_owned(),
+                problem: Some("the disk is full".to_owned()),
+                lost: None,
+            },
             contended: 0,
             connections: crate::control::ConnectionsEntry {
                 held: 0,
@@ -221,6 +234,8 @@ mod tests {
         assert!(text.contains("  eth0  native       -\n  wg0   not guarded  gone\n"), "{text}");
         assert!(text.contains("  eth0       drop     port_closed       12    720\n"), "{text}");
         assert!(!text.contains("differs"), "{text}");
+        assert!(text.contains("\nnot every ban is saved: the disk is full\n"), "{text}");
+        assert!(!text.contains("lost"), "{text}");
         Ok(())
     }
 

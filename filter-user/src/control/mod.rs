@@ -14,9 +14,10 @@ use std::time::Duration;
 pub use self::client::{Client, ClientError};
 pub use self::problem::{Note, Problem};
 pub use self::report::{
-    Applied, BanEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached, Difference,
-    InterfaceEntry, LimitEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry, Rules,
-    SetEntry, SourceReport, Sources, Status, TableEntry, TotalEntry, Unbanned,
+    Applied, BanEntry, BanFileEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached,
+    Difference, InterfaceEntry, LimitEntry, MonitoredEntry, PolicyEntry, RuleEntry,
+    RuleMonitoredEntry, Rules, SetEntry, SourceReport, Sources, Status, TableEntry, TotalEntry,
+    Unbanned,
 };
 pub use self::request::{Command, PolicyText, Request};
 pub use self::response::{Failure, FailureCode, Response};

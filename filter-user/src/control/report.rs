@@ -27,6 +27,8 @@ pub struct Status {
     pub tables: Vec<TableEntry>,
     /// The sets that come from files.
     pub sets: Vec<SetEntry>,
+    /// Where the bans are saved.
+    pub ban_file: BanFileEntry,
     /// Packets refused because other processors won every swap of their
     /// bucket.
     pub contended: u64,
@@ -160,6 +162,17 @@ pub struct SetEntry {
     pub problem: Option<String>,
 }
 
+/// The file of the bans.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanFileEntry {
+    /// Where it is.
+    pub file: String,
+    /// Why not every ban that holds is in it.
+    pub problem: Option<String>,
+    /// What of it could not be read when the daemon started.
+    pub lost: Option<String>,
+}
+
 /// The rules in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
@@ -265,6 +278,9 @@ pub struct Banned {
 pub struct Unbanned {
     /// What was banned.
     pub prefix: IpNet,
+    /// What to think again about.
+    #[serde(default)]
+    pub warnings: Vec<Note>,
 }
 
 /// Some of the bans.

@@ -9,6 +9,7 @@ use crate::{
     control::{Failure, FailureCode, Problem},
     dataplane::{AttachError, LoadError, MapFault},
     policy::Errors,
+    state::StateError,
 };
 
 /// Why the daemon could not start, or did not do what it was asked.
@@ -48,6 +49,9 @@ pub enum DaemonError {
     /// No netlink socket.
     #[error("no netlink socket could be opened ({0}): nodewall needs one to find the interfaces")]
     Netlink(#[source] io::Error),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A trusted address is to be banned.
     #[error(
         "{prefix} is inside of {trusted}, which the policy trusts, and trusted wins: take it out of `[sources] trusted`, or add `--force` to ban it all the same"
@@ -65,6 +69,17 @@ pub enum DaemonError {
         "a ban of {0} milliseconds is out of range: ban for at least one millisecond and at most 100 years, or without `--for`"
     )]
     BanTime(u64),
+    /// More bans than one request may hold.
+    #[error("a request holds at most {most} prefixes, and this one {given}: send them in several")]
+    BanCount {
+        /// How many it holds.
+        given: usize,
+        /// How many it may hold.
+        most: usize,
+    },
+    /// A reason that is a book.
+    #[error("the reason of a ban is at most {0} bytes long: say it shorter")]
+    BanReason(usize),
     /// Nothing to take back.
     #[error(
         "{0} is not banned: `nodewall bans` lists what is; a ban is taken back by exactly the prefix that was banned"
@@ -112,7 +127,9 @@ impl DaemonError {
             }
             Self::Policy(_)
             | Self::Compile(CompileError::Views(_) | CompileError::Prefixes(_))
-            | Self::BanTime(_) => FailureCode::Invalid,
+            | Self::BanTime(_)
+            | Self::BanCount { .. }
+            | Self::BanReason(_) => FailureCode::Invalid,
             Self::Load(LoadError::NotPermitted | LoadError::LockedDown { .. })
             | Self::Attach(AttachError::NotPermitted { .. })
             | Self::Trusted { .. } => FailureCode::Refused,

@@ -41,10 +41,8 @@ use crate::{
     control::Note,
     dataplane::{LoadError, Pins},
     policy,
+    state::{StateDir, StateError},
 };
-
-/// Where a daemon keeps what must survive a reboot, if it is not told.
-pub const DEFAULT_STATE: &str = "/var/lib/nodewall";
 
 /// How the daemon is started.
 #[derive(Debug)]
@@ -76,6 +74,11 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     for warning in &loaded.warnings {
         warn!("{}", Note::from(warning));
     }
+    let state = match StateDir::take(&options.state) {
+        Err(error @ StateError::Locked(_)) => return Err(error.into()),
+        // A host whose disk is broken is guarded all the same.
+        taken => taken.inspect_err(|error| warn!("nothing will be saved: {error}")).ok(),
+    };
     let mut socket = ControlSocket::take(&options.socket)?;
     let pins = options.pins.as_deref().map(Pins::open).transpose().map_err(LoadError::from)?;
     let runtime = runtime::Builder::new_current_thread()
@@ -98,6 +101,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             pins,
             network,
             files_changed: Arc::clone(&files_changed),
+            state: options.state,
         };
         let owner = Owner::spawn(start).await?;
         // The first moment at which others can connect: everything is guarded.
@@ -121,6 +125,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         });
         until_the_end(&owner, &mut signals).await;
         owner.stop().await;
+        drop(state);
         Ok(())
     })
 }

@@ -22,7 +22,7 @@ mod slots;
 mod sources;
 
 pub use attach::{AttachMode, Attachment, Interface};
-pub use bans::{Ban, Bans, Until};
+pub use bans::{Ban, Bans, Restored, Until};
 pub use clock::{BootTime, boot_time, monotonic};
 pub use counters::{InterfaceCounter, RuleCounter};
 pub use egress::{Hook, take_off as take_off_egress};

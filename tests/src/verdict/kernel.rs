@@ -211,6 +211,7 @@ impl Kernel {
         let until = duration.map(|duration| Until {
             boot: boot_time() + duration,
             wall: SystemTime::now() + duration,
+            length: duration,
         });
         expect(self.plane.bans().add(net, Ban { until, reason: None }), "ban the prefix");
         let end = duration.map_or(bans::FOREVER, |duration| {
@@ -227,7 +228,7 @@ impl Kernel {
     pub fn unban(&mut self, prefix: &str) {
         let net = prefix_of(prefix);
         assert!(
-            expect(self.plane.bans().remove(&net), "take the ban back"),
+            expect(self.plane.bans().remove(&net), "take the ban back").is_some(),
             "{prefix} is not banned"
         );
         // The model knows no other way than that it is over.

@@ -38,6 +38,7 @@ use crate::{
     control::{Command, Failure, Response},
     dataplane::{DataPlane, Options, Pins},
     policy::{Loaded, OnStop, Tables},
+    state::bans::BanFile,
 };
 
 /// Seconds between looks at the ports that this host speaks from: each reads a
@@ -59,11 +60,14 @@ pub(super) struct Start {
     pub pins: Option<Pins>,
     pub network: Network,
     pub files_changed: Arc<Notify>,
+    /// The state directory.
+    pub state: PathBuf,
 }
 
 /// The data plane, and what is known of it.
 pub(super) struct Owner {
     plane: DataPlane,
+    ban_file: BanFile,
     in_force: InForce,
     /// Counts the switches.
     generation: u64,
@@ -120,7 +124,7 @@ impl Owner {
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
         let Start { began, text, file, mut loaded, contents, interfaces, .. } = start;
-        let Start { pins, network, files_changed, .. } = start;
+        let Start { pins, network, files_changed, state, .. } = start;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
         let kernel_log = log::wanted_of_kernel();
@@ -134,10 +138,13 @@ impl Owner {
         if kernel_log != crate::dataplane::KernelLog::Off {
             log::forward_of_kernel(&mut plane, &runtime);
         }
+        // Before the first packet is judged.
+        let ban_file = bans::restore(&mut plane, &state)?;
         let mut sets = SetStore::default();
         sets.replace(&loaded, contents);
         let mut owner = Self {
             plane,
+            ban_file,
             in_force: InForce::nothing(file.clone()),
             generation: 0,
             rule_numbers,
@@ -212,9 +219,7 @@ impl Owner {
     }
 
     fn tick(&mut self) {
-        if let Err(error) = self.plane.bans().expire() {
-            error!("bans that have run out could not be taken out: {error}");
-        }
+        self.tend_bans();
         self.look_for_surplus();
         self.ticks += 1;
         if self.ticks.is_multiple_of(LOOK_EVERY) {

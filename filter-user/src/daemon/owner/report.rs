@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::{Owner, apply::sha256, usage};
 use crate::{
     control::{
-        ConnectionsEntry, CounterEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry,
-        Rules, SourceReport, Sources, Status, TableEntry, TotalEntry,
+        BanFileEntry, ConnectionsEntry, CounterEntry, MonitoredEntry, PolicyEntry, RuleEntry,
+        RuleMonitoredEntry, Rules, SourceReport, Sources, Status, TableEntry, TotalEntry,
     },
     daemon::DaemonError,
     policy::read_file,
@@ -18,7 +18,6 @@ use crate::{
 
 impl Owner {
     pub(super) fn status(&mut self) -> Result<Status, DaemonError> {
-        self.plane.bans().expire()?;
         let (mut totals, mut monitored) = (Vec::new(), Vec::new());
         let mut names: Vec<(&str, u32)> = self.interface_numbers.iter().collect();
         names.sort_unstable();
@@ -51,6 +50,11 @@ impl Owner {
             monitored,
             tables: self.tables()?,
             sets: self.sets.entries(&in_force.loaded),
+            ban_file: BanFileEntry {
+                file: self.ban_file.path().display().to_string(),
+                problem: self.ban_file.problem().map(str::to_owned),
+                lost: self.ban_file.lost().map(str::to_owned),
+            },
             contended: self.plane.contended()?,
             connections: self.connections()?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
