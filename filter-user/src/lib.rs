@@ -11,4 +11,5 @@ pub mod dataplane;
 pub mod model;
 pub mod policy;
 pub mod sockets;
+pub mod ssh;
 pub mod state;

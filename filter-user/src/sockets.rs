@@ -23,6 +23,7 @@ const HEADER: usize = 16;
 /// `struct inet_diag_msg`, and where in it the socket's identity stands.
 const MESSAGE: usize = 72;
 const ID: std::ops::Range<usize> = 4..52;
+const INODE: usize = 68;
 /// Attributes.
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_REQ_SK_BPF_STORAGES: u16 = 2;
@@ -67,6 +68,8 @@ pub struct Tcp {
     pub slot: Option<Slot>,
     /// For how long no byte was sent or received.
     pub idle: Duration,
+    /// The inode that processes hold it by (proc(5), `fd`).
+    pub inode: u32,
 }
 
 /// A way to ask.
@@ -93,17 +96,19 @@ impl Sockets {
     }
 
     /// All connections and listeners. `storage`: the descriptor of the map that
-    /// keeps a [`Slot`] with each.
+    /// keeps a [`Slot`] with each, if that is wanted.
     ///
     /// # Errors
     ///
     /// When the kernel refuses, or answers what cannot be read.
-    pub fn list(&self, storage: i32) -> io::Result<Vec<Tcp>> {
+    pub fn list(&self, storage: Option<i32>) -> io::Result<Vec<Tcp>> {
         let mut found = Vec::new();
         for family in FAMILIES {
             let mut body = request(family, &[0; 48], STATES);
-            let map = attribute(SK_DIAG_BPF_STORAGE_REQ_MAP_FD, &storage.to_ne_bytes());
-            body.extend(attribute(INET_DIAG_REQ_SK_BPF_STORAGES, &map));
+            if let Some(storage) = storage {
+                let map = attribute(SK_DIAG_BPF_STORAGE_REQ_MAP_FD, &storage.to_ne_bytes());
+                body.extend(attribute(INET_DIAG_REQ_SK_BPF_STORAGES, &map));
+            }
             self.ask(SOCK_DIAG_BY_FAMILY, DUMP, &body, |message| found.extend(read(message)))?;
         }
         Ok(found)
@@ -257,6 +262,7 @@ fn read(message: &[u8]) -> Option<Tcp> {
         half_open: state == SYN_RECV,
         slot,
         idle: Duration::from_millis(idle.into()),
+        inode: u32_at(message, INODE)?,
     })
 }
 

@@ -42,6 +42,10 @@ pub(super) enum Command {
     Check(Check),
     /// Validate a policy, show the difference, and switch to it in one step
     Apply(Apply),
+    /// Keep what was applied last
+    Confirm(Json),
+    /// Take back what was applied last
+    Rollback(Rollback),
     /// Apply the file that the daemon was started with
     Reload(Reload),
     /// Compare the running policy with a file
@@ -79,6 +83,8 @@ impl Command {
         match self {
             Self::Check(args) => args.json.json,
             Self::Apply(args) => args.json.json,
+            Self::Confirm(args) => args.json,
+            Self::Rollback(args) => args.json.json,
             Self::Reload(args) => args.json.json,
             Self::Diff(args) => args.json.json,
             Self::Status(args) => args.json.json,
@@ -143,7 +149,7 @@ pub(super) struct Run {
     /// Guard this interface instead of those that the policy names (may be repeated)
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,
-    /// Do it also where it would lock you out; has no effect yet, this version refuses nothing for that
+    /// Do it also where nobody who is logged in by SSH could do so again
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -155,6 +161,7 @@ impl Run {
         daemon::Options {
             began,
             config: self.config,
+            force: self.force,
             interfaces: self.interface,
             socket,
             pins: self.directories.pins().map(Path::to_owned),
@@ -176,13 +183,34 @@ pub(super) struct Check {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   nodewall apply ./new.toml
-  nodewall apply ./new.toml --json
+  nodewall apply ./new.toml --confirm 60s && nodewall confirm
 
 What is applied from another file than the daemon's own holds until the next reload or start.")]
 pub(super) struct Apply {
     /// The policy file; without it, the one that the daemon was started with
     pub file: Option<PathBuf>,
-    /// Do it also where it would lock you out; has no effect yet, this version refuses nothing for that
+    /// Take it back after this time, unless `nodewall confirm` comes before
+    #[arg(long, value_name = "TIME", value_parser = parse_patience)]
+    pub confirm: Option<Duration>,
+    /// Do it also where nobody who is logged in by SSH could do so again
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// How long there is for a confirmation.
+fn parse_patience(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  nodewall rollback
+
+One step back: to the policy before the last change. It stays so after a restart.")]
+pub(super) struct Rollback {
+    /// Do it also where nobody who is logged in by SSH could do so again
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -192,6 +220,9 @@ pub(super) struct Apply {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  nodewall reload\n  kill -HUP $(pidof nodewall)")]
 pub(super) struct Reload {
+    /// Do it also where nobody who is logged in by SSH could do so again
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub json: Json,
 }
@@ -312,10 +343,11 @@ mod tests {
 
     #[test]
     fn what_later_versions_have_is_no_command_yet() {
-        for name in ["confirm", "rollback", "flows", "log", "explain", "replay", "doctor"] {
+        for name in ["flows", "log", "explain", "replay", "doctor"] {
             assert!(Args::try_parse_from(["nodewall", name]).is_err(), "{name}");
         }
-        assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_err());
+        assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_ok());
+        assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "soon"]).is_err());
     }
 
     #[test]

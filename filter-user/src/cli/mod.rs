@@ -61,7 +61,9 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         }
         Command::Check(args) => policy::check(&args, &mut out)?,
         Command::Apply(args) => policy::apply(&socket, &args, &mut out)?,
-        Command::Reload(_) => policy::reload(&socket, &mut out)?,
+        Command::Confirm(_) => policy::confirm(&socket, &mut out)?,
+        Command::Rollback(args) => policy::rollback(&socket, &args, &mut out)?,
+        Command::Reload(args) => policy::reload(&socket, &args, &mut out)?,
         Command::Diff(args) => policy::diff(&socket, &args, &mut out)?,
         Command::Status(args) => status::status(&socket, &args, &mut out)?,
         Command::Rules(_) => rules::rules(&socket, &mut out)?,

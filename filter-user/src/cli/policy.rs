@@ -60,17 +60,41 @@ pub(super) fn check(args: &args::Check, out: &mut Output) -> Result<(), CliError
 /// Puts a file in force.
 pub(super) fn apply(socket: &Path, args: &args::Apply, out: &mut Output) -> Result<(), CliError> {
     let policy = args.file.as_deref().map(read).transpose()?;
-    let applied: Applied = Client::connect(socket)?.ask(Command::Apply { policy })?;
-    show_applied(&applied, out)
+    let confirm_ms = args.confirm.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let command = Command::Apply { policy, confirm_ms, force: args.force };
+    let applied: Applied = Client::connect(socket)?.ask(command)?;
+    show_applied(&applied, "applied", out)
 }
 
 /// Puts the daemon's own file in force.
-pub(super) fn reload(socket: &Path, out: &mut Output) -> Result<(), CliError> {
-    let applied: Applied = Client::connect(socket)?.ask(Command::Apply { policy: None })?;
-    show_applied(&applied, out)
+pub(super) fn reload(socket: &Path, args: &args::Reload, out: &mut Output) -> Result<(), CliError> {
+    let command = Command::Apply { policy: None, confirm_ms: None, force: args.force };
+    let applied: Applied = Client::connect(socket)?.ask(command)?;
+    show_applied(&applied, "applied", out)
 }
 
-fn show_applied(applied: &Applied, out: &mut Output) -> Result<(), CliError> {
+/// Keeps what was applied last.
+pub(super) fn confirm(socket: &Path, out: &mut Output) -> Result<(), CliError> {
+    let applied: Applied = Client::connect(socket)?.ask(Command::Confirm)?;
+    if out.json {
+        return Ok(out.json(&applied)?);
+    }
+    warn(&applied.warnings);
+    let Applied { file, generation, .. } = applied;
+    Ok(out.line(format_args!("confirmed {file}, generation {generation}"))?)
+}
+
+/// Takes back what was applied last.
+pub(super) fn rollback(
+    socket: &Path,
+    args: &args::Rollback,
+    out: &mut Output,
+) -> Result<(), CliError> {
+    let applied: Applied = Client::connect(socket)?.ask(Command::Rollback { force: args.force })?;
+    show_applied(&applied, "went back to", out)
+}
+
+fn show_applied(applied: &Applied, what: &str, out: &mut Output) -> Result<(), CliError> {
     if out.json {
         return Ok(out.json(applied)?);
     }
@@ -83,7 +107,12 @@ fn show_applied(applied: &Applied, out: &mut Output) -> Result<(), CliError> {
         ))?;
     } else {
         let changes = counted(changes.len(), "change");
-        out.line(format_args!("applied {file}: {changes}, generation {generation}"))?;
+        out.line(format_args!("{what} {file}: {changes}, generation {generation}"))?;
+    }
+    if let Some(until) = &applied.pending_until {
+        out.line(format_args!(
+            "it is taken back at {until}, unless `nodewall confirm` comes before"
+        ))?;
     }
     if *until_reload {
         out.line("it holds until the next reload or start, which load the daemon's own file")?;

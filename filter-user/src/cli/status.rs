@@ -64,6 +64,14 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
         "nodewall {version}, process {pid}, {mode}, generation {generation}, up {up}"
     ))?;
     out.line(format_args!("policy {}, sha256 {}", policy.file, policy.sha256))?;
+    if let Some(until) = &policy.pending_until {
+        out.line(format_args!(
+            "NOT CONFIRMED: it is taken back at {until}, unless `nodewall confirm` comes before"
+        ))?;
+    }
+    if let Some(why) = &policy.instead {
+        out.line(format_args!("it is not the daemon's file, because {why}"))?;
+    }
     if !policy.matches_disk {
         out.line(format_args!(
             "{} differs: a reload or a start would load another policy",
@@ -172,6 +180,7 @@ mod tests {
                 sha256: "ab".repeat(32),
                 matches_disk: true,
                 pending_until: None,
+                instead: None,
                 own_file: "/etc/nodewall/nodewall.toml".to_owned(),
             },
             interfaces: vec![

@@ -94,6 +94,10 @@ pub struct PolicyEntry {
     pub matches_disk: bool,
     /// When it is taken back unless it is confirmed.
     pub pending_until: Option<String>,
+    /// Why it is not the daemon's own file, where a start had to load the last
+    /// confirmed policy in its place, or it was taken back.
+    #[serde(default)]
+    pub instead: Option<String>,
     /// The daemon's own file, which the next reload or start loads.
     pub own_file: String,
 }
@@ -249,6 +253,8 @@ pub struct Applied {
     pub file: String,
     /// It holds until the next reload or start only, which loads another file.
     pub until_reload: bool,
+    /// When it is taken back, unless it is confirmed before.
+    pub pending_until: Option<String>,
 }
 
 /// What a change of policy would do.

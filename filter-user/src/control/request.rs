@@ -41,6 +41,21 @@ pub enum Command {
     Apply {
         /// `None`: the file that the daemon was started with.
         policy: Option<PolicyText>,
+        /// It is taken back after so many milliseconds, unless it is
+        /// [confirmed](Self::Confirm) before; `None`: it is confirmed at once.
+        #[serde(default)]
+        confirm_ms: Option<u64>,
+        /// Do it also where it locks out who is logged in.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Keeps what was applied last: [`Applied`](super::Applied).
+    Confirm,
+    /// Takes back what was applied last: [`Applied`](super::Applied).
+    Rollback {
+        /// Do it also where it locks out who is logged in.
+        #[serde(default)]
+        force: bool,
     },
     /// What [`Apply`](Self::Apply) would change: [`Difference`](super::Difference).
     Diff {
@@ -115,7 +130,10 @@ mod tests {
         assert_eq!(round(r#"{"v":1,"command":"status"}"#).command, Command::Status);
         assert_eq!(round(r#"{"v":1,"command":"rules"}"#).command, Command::Rules);
         assert_eq!(round(r#"{"v":1,"command":"detach"}"#).command, Command::Detach);
-        let reload = Command::Apply { policy: None };
+        let reload = Command::Apply { policy: None, confirm_ms: None, force: false };
+        assert_eq!(round(r#"{"v":1,"command":"confirm"}"#).command, Command::Confirm);
+        let rollback = Command::Rollback { force: false };
+        assert_eq!(round(r#"{"v":1,"command":"rollback"}"#).command, rollback);
         assert_eq!(round(r#"{"v":1,"command":"apply","policy":null}"#).command, reload);
         let policy = PolicyText { file: "/p.toml".into(), text: "mode = \"monitor\"\n".to_owned() };
         let line =

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
+use super::owner::LockOut;
 use crate::{
     compile::CompileError,
     control::{Failure, FailureCode, Problem},
@@ -80,6 +81,35 @@ pub enum DaemonError {
     /// A reason that is a book.
     #[error("the reason of a ban is at most {0} bytes long: say it shorter")]
     BanReason(usize),
+    /// A change waits for its confirmation.
+    #[error(
+        "a change waits until {0} for its confirmation: `nodewall confirm` keeps it, `nodewall rollback` takes it back"
+    )]
+    Pending(String),
+    /// None does.
+    #[error("no change waits for a confirmation: what is in force stays")]
+    NothingPending,
+    /// It was taken back before.
+    #[error(
+        "the confirmation came too late: at {0} the change was taken back, and the policy before it is in force; apply it again"
+    )]
+    TooLate(String),
+    /// No policy is known that was in force before.
+    #[error(
+        "there is no change to take back: a rollback goes one step, and no policy before this one is kept"
+    )]
+    NothingToTakeBack,
+    /// A confirmation must come within some time.
+    #[error("wait between a second and a day for a confirmation, such as `--confirm 60s`")]
+    Patience,
+    /// The file must not be loaded, and there is nothing in its place.
+    #[error(
+        "no policy can be loaded: {0}, and no confirmed copy is kept; what is attached stays as it is. Change the file"
+    )]
+    NothingConfirmed(String),
+    /// A change would lock out who is logged in.
+    #[error(transparent)]
+    LockOut(#[from] LockOut),
     /// Nothing to take back.
     #[error(
         "{0} is not banned: `nodewall bans` lists what is; a ban is taken back by exactly the prefix that was banned"
@@ -127,12 +157,16 @@ impl DaemonError {
             }
             Self::Policy(_)
             | Self::Compile(CompileError::Views(_) | CompileError::Prefixes(_))
+            | Self::Patience
+            | Self::NothingConfirmed(_)
             | Self::BanTime(_)
             | Self::BanCount { .. }
             | Self::BanReason(_) => FailureCode::Invalid,
             Self::Load(LoadError::NotPermitted | LoadError::LockedDown { .. })
             | Self::Attach(AttachError::NotPermitted { .. })
-            | Self::Trusted { .. } => FailureCode::Refused,
+            | Self::Trusted { .. }
+            | Self::Pending(_)
+            | Self::LockOut(_) => FailureCode::Refused,
             _ => FailureCode::Failed,
         }
     }

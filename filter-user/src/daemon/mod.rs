@@ -6,6 +6,7 @@
 //! what there is to do: requests, signals, netlink, files, and time.
 
 mod error;
+mod first_policy;
 mod log;
 mod network;
 mod owner;
@@ -34,14 +35,13 @@ pub use self::log::init as init_log;
 pub use self::pinned::{attached, detach};
 use self::{
     network::Network,
-    owner::{Contents, Owner, OwnerHandle, Start},
+    owner::{Owner, OwnerHandle, Start},
     socket::ControlSocket,
 };
 use crate::{
     control::Note,
     dataplane::{LoadError, Pins},
-    policy,
-    state::{StateDir, StateError},
+    state::{StateDir, StateError, policies::Policies},
 };
 
 /// How the daemon is started.
@@ -51,6 +51,8 @@ pub struct Options {
     pub began: Instant,
     /// The policy file.
     pub config: PathBuf,
+    /// Start also where it locks out who is logged in.
+    pub force: bool,
     /// Interfaces to guard instead of the policy's; empty: the policy's.
     pub interfaces: Vec<String>,
     /// The control socket.
@@ -68,17 +70,16 @@ pub struct Options {
 /// When it could not start. Then nothing is attached.
 pub fn run(options: Options) -> Result<(), DaemonError> {
     let config = std::path::absolute(&options.config).unwrap_or_else(|_| options.config.clone());
-    let text = policy::read_text(&config)?;
-    let mut contents = Contents::default();
-    let loaded = policy::parse_with(&text, &config, &mut |path| contents.read(path))?;
-    for warning in &loaded.warnings {
-        warn!("{}", Note::from(warning));
-    }
     let state = match StateDir::take(&options.state) {
         Err(error @ StateError::Locked(_)) => return Err(error.into()),
         // A host whose disk is broken is guarded all the same.
         taken => taken.inspect_err(|error| warn!("nothing will be saved: {error}")).ok(),
     };
+    let policies = state.as_ref().map(|state| Policies::new(state.path()));
+    let first = first_policy::choose(&config, policies.as_ref())?;
+    for warning in &first.loaded.warnings {
+        warn!("{}", Note::from(warning));
+    }
     let mut socket = ControlSocket::take(&options.socket)?;
     let pins = options.pins.as_deref().map(Pins::open).transpose().map_err(LoadError::from)?;
     let runtime = runtime::Builder::new_current_thread()
@@ -93,15 +94,15 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         let mut signals = Signals::new()?;
         let start = Start {
             began: options.began,
-            text,
             file: config,
-            loaded,
-            contents,
+            first,
+            force: options.force,
             interfaces: options.interfaces,
             pins,
             network,
             files_changed: Arc::clone(&files_changed),
             state: options.state,
+            policies,
         };
         let owner = Owner::spawn(start).await?;
         // The first moment at which others can connect: everything is guarded.

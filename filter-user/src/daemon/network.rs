@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use futures_util::stream::{Stream, StreamExt as _, TryStreamExt as _};
 use rtnetlink::{
     Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection,
-    packet_core::{NetlinkMessage, NetlinkPayload},
+    packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
@@ -75,6 +75,33 @@ impl Network {
         let default_routes =
             links.iter().filter(has_default).map(|link| link.name.clone()).collect();
         Ok(Snapshot { links, default_routes })
+    }
+}
+
+impl Network {
+    /// The index of the interface by which this host sends to an address, and
+    /// so most likely hears from it.
+    pub(super) async fn interface_to(&self, address: IpAddr) -> Option<u32> {
+        let message = match address {
+            IpAddr::V4(v4) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build()
+            }
+            IpAddr::V6(v6) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build()
+            }
+        };
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetRoute(message));
+        request.header.flags = NLM_F_REQUEST;
+        let mut answers = self.0.clone().request(request).ok()?;
+        let answer = answers.next().await?;
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) = answer.payload
+        else {
+            return None;
+        };
+        route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The state directory: what outlives the daemon and the machine's reboots.
 
 pub mod bans;
+pub mod policies;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},

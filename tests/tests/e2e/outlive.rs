@@ -287,7 +287,10 @@ fn a_start_that_fails_leaves_on_what_was() {
     let installed = daemon.instance().clone();
     daemon.kill();
     for (text, code) in [("rules = []\n", 2), ("interfaces = [\"nw0\", \"none\"]\n", 1)] {
-        let (found, said) = fails_to_start(&installed, Policy::Text(text), &[], |_| {});
+        // Without a confirmed copy to start with in its place.
+        let state = installed.path(&format!("state-{code}"));
+        let arguments = ["--state", &state.to_string_lossy()];
+        let (found, said) = fails_to_start(&installed, Policy::Text(text), &arguments, |_| {});
         assert_eq!(found, Some(code), "{said}");
         closed(&world.peer, None, world.host_ipv4(22));
         drop(open(&world.peer, None, world.host_ipv4(8080)));

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
-use super::{Owner, interfaces, sets};
+use super::{Owner, change::Deadline, interfaces, sets};
 use crate::{
     compile::compile,
     control::{Applied, Difference, Note, PolicyText},
@@ -56,23 +57,44 @@ pub(super) fn override_interfaces(policy: &mut Policy, interfaces: &[String]) {
 }
 
 impl Owner {
-    /// Puts a policy in force; `None`: that of the daemon's own file.
-    pub(super) fn apply(&mut self, policy: Option<PolicyText>) -> Result<Applied, DaemonError> {
+    /// Puts a policy in force; `None`: that of the daemon's own file. `patience`:
+    /// for how long it waits for its confirmation, if it does.
+    pub(super) fn apply(
+        &mut self,
+        policy: Option<PolicyText>,
+        patience: Option<Duration>,
+        force: bool,
+    ) -> Result<Applied, DaemonError> {
+        self.check_nothing_pending()?;
         let PolicyText { file, text } = self.policy_text(policy)?;
         let (loaded, contents) = self.judge(&text, &file)?;
+        self.check_lock_out(&loaded.policy, force)?;
         let mut warnings: Vec<Note> = loaded.warnings.iter().map(Note::from).collect();
         let old = &self.in_force.loaded.policy;
         let new = &loaded.policy;
         let changes = policy::diff(old, new);
         warnings.extend(self.notes_on_change(new));
+        let before = self.kept();
+        let patience = patience.filter(|_| !changes.is_empty());
+        let kept = contents.kept(&file, &text);
+        let until = patience.map(|patience| self.begin_pending(patience, &kept)).transpose()?;
         let next = InForce::new(text, file.clone(), loaded);
         if changes.is_empty() {
             self.in_force = next;
         } else {
-            self.switch_to(next)?;
+            self.switch_to(next, until)?;
         }
         self.sets.replace(&self.in_force.loaded, contents);
         self.watch_sets();
+        self.change.instead = None;
+        if until.is_some() {
+            self.change.pending = until;
+            self.change.previous = Some(before);
+        } else {
+            let earlier = self.change.previous.take();
+            let before = if changes.is_empty() { earlier } else { Some(before) };
+            warnings.extend(self.confirmed(before));
+        }
         for warning in &warnings {
             warn!("{warning}");
         }
@@ -82,14 +104,20 @@ impl Owner {
             "{} is in force",
             file.display()
         );
-        let until_reload = !is_same_file(&file, &self.own_file);
-        Ok(Applied {
+        Ok(self.applied(changes, warnings))
+    }
+
+    /// What is told of a change.
+    pub(super) fn applied(&self, changes: Vec<policy::Change>, warnings: Vec<Note>) -> Applied {
+        let file = &self.in_force.file;
+        Applied {
             changes,
             warnings,
             generation: self.generation,
             file: file.display().to_string(),
-            until_reload,
-        })
+            until_reload: !is_same_file(file, &self.own_file),
+            pending_until: self.pending_until(),
+        }
     }
 
     /// What [`apply`](Self::apply) would change.
@@ -107,8 +135,12 @@ impl Owner {
 
     /// Puts a policy that was judged in force, interfaces included: new ones
     /// are guarded first, then the tables are switched, then those that go are
-    /// freed. On failure nothing has changed.
-    pub(super) fn switch_to(&mut self, next: InForce) -> Result<(), DaemonError> {
+    /// freed. On failure nothing has changed. `until`: when the kernel takes it back.
+    pub(super) fn switch_to(
+        &mut self,
+        next: InForce,
+        until: Option<Deadline>,
+    ) -> Result<(), DaemonError> {
         let policy = &next.loaded.policy;
         let (mut rules, mut numbers) = (self.rule_numbers.clone(), self.interface_numbers.clone());
         let tables = compile(policy, &mut rules, &mut numbers)?;
@@ -131,7 +163,7 @@ impl Owner {
             }
         } else {
             self.guard_new(&wanted, &snapshot, policy.attach, &mut numbers)?;
-            if let Err(error) = self.plane.activate(staged, None) {
+            if let Err(error) = self.plane.activate(staged, until.map(|until| until.boot)) {
                 let settled = self.guarded.settled();
                 self.release_all_but(&settled);
                 return Err(error.into());
@@ -143,8 +175,25 @@ impl Owner {
         self.interface_numbers = numbers;
         self.generation += 1;
         self.in_force = next;
+        // What may be guarded again in a moment stays guarded.
+        if until.is_none() {
+            self.release_all_but(&wanted);
+        }
+        Ok(())
+    }
+
+    /// Frees what the policy in force does not want guarded.
+    pub(super) fn release_unwanted(&mut self) -> Result<(), DaemonError> {
+        let snapshot = self.snapshot()?;
+        let wanted = self.guarded.wanted(&self.in_force.loaded.policy, &snapshot);
         self.release_all_but(&wanted);
         Ok(())
+    }
+
+    /// With the interfaces of the command line in the place of its own.
+    pub(super) fn overridden(&self, mut loaded: Loaded) -> Loaded {
+        override_interfaces(&mut loaded.policy, &self.overrides);
+        loaded
     }
 
     fn policy_text(&self, policy: Option<PolicyText>) -> Result<PolicyText, DaemonError> {
@@ -160,9 +209,8 @@ impl Owner {
     /// Judges a text, with what its set files hold.
     fn judge(&self, text: &str, file: &Path) -> Result<(Loaded, sets::Contents), DaemonError> {
         let mut contents = sets::Contents::default();
-        let mut loaded = policy::parse_with(text, file, &mut |path| contents.read(path))?;
-        override_interfaces(&mut loaded.policy, &self.overrides);
-        Ok((loaded, contents))
+        let loaded = policy::parse_with(text, file, &mut |path| contents.read(path))?;
+        Ok((self.overridden(loaded), contents))
     }
 
     /// What a change does not do, or not at once.

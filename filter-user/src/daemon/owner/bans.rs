@@ -54,7 +54,7 @@ impl Owner {
                 Err(DaemonError::Trusted { prefix: prefix.trunc(), trusted, index })
             })?;
         }
-        // Whatever else forbids a ban belongs here: nothing is written yet.
+        self.check_ban_lock_out(prefixes, force)?;
         let mut banned = 0;
         if !only_check {
             // Those that ran out since the last sweep make room.

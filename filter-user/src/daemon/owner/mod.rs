@@ -2,8 +2,10 @@
 
 mod apply;
 mod bans;
+mod change;
 mod handle;
 mod interfaces;
+mod lock_out;
 mod report;
 mod sets;
 mod slots;
@@ -12,7 +14,7 @@ mod usage;
 use std::{
     path::PathBuf,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -25,20 +27,24 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+pub use self::lock_out::LockOut;
 use self::{
     apply::InForce,
+    change::Change,
     handle::{Answer, Task},
     interfaces::Guarded,
     sets::SetStore,
 };
 pub(super) use self::{handle::OwnerHandle, sets::Contents};
-use super::{DaemonError, log, network::Network, server::serialize, watch::Watch};
+use super::{
+    DaemonError, first_policy::First, log, network::Network, server::serialize, watch::Watch,
+};
 use crate::{
     compile::Numbers,
     control::{Command, Failure, Response},
     dataplane::{DataPlane, Options, Pins},
-    policy::{Loaded, OnStop, Tables},
-    state::bans::BanFile,
+    policy::{OnStop, Tables},
+    state::{bans::BanFile, policies::Policies},
 };
 
 /// Seconds between looks at the ports that this host speaks from: each reads a
@@ -50,18 +56,20 @@ const LOOK_EVERY: u64 = 5;
 /// What the owner starts from.
 pub(super) struct Start {
     pub began: Instant,
-    pub text: String,
+    /// The daemon's own policy file.
     pub file: PathBuf,
-    pub loaded: Loaded,
-    /// Of its set files.
-    pub contents: Contents,
+    /// What to begin with.
+    pub first: First,
+    /// Also if it locks out who is logged in.
+    pub force: bool,
     /// Guarded instead of the policy's, unless empty.
     pub interfaces: Vec<String>,
     pub pins: Option<Pins>,
     pub network: Network,
     pub files_changed: Arc<Notify>,
-    /// The state directory.
+    /// The state directory, and whether anything can be kept there.
     pub state: PathBuf,
+    pub policies: Option<Policies>,
 }
 
 /// The data plane, and what is known of it.
@@ -69,6 +77,7 @@ pub(super) struct Owner {
     plane: DataPlane,
     ban_file: BanFile,
     in_force: InForce,
+    change: Change,
     /// Counts the switches.
     generation: u64,
     rule_numbers: Numbers,
@@ -123,8 +132,9 @@ impl Owner {
     }
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
-        let Start { began, text, file, mut loaded, contents, interfaces, .. } = start;
-        let Start { pins, network, files_changed, state, .. } = start;
+        let Start { began, file, first, interfaces, pins, network, .. } = start;
+        let Start { files_changed, state, policies, force, .. } = start;
+        let First { kept, mut loaded, contents, instead } = first;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
         let kernel_log = log::wanted_of_kernel();
@@ -146,6 +156,7 @@ impl Owner {
             plane,
             ban_file,
             in_force: InForce::nothing(file.clone()),
+            change: Change { policies, instead, ..Change::default() },
             generation: 0,
             rule_numbers,
             interface_numbers,
@@ -164,10 +175,13 @@ impl Owner {
             has_guarded: false,
             detached: false,
         };
-        if let Err(error) = owner.switch_to(InForce::new(text, file, loaded)) {
+        let checked = owner.check_lock_out(&loaded.policy, force);
+        let next = InForce::new(kept.text.clone(), kept.file.clone(), loaded);
+        if let Err(error) = checked.and_then(|()| owner.switch_to(next, None)) {
             owner.give_up();
             return Err(error);
         }
+        owner.note_first(&kept);
         let guarded = owner.guarded_indexes();
         owner.plane.settle_in(&guarded)?;
         owner.watch_sets();
@@ -219,6 +233,7 @@ impl Owner {
     }
 
     fn tick(&mut self) {
+        self.take_back_in_time();
         self.tend_bans();
         self.look_for_surplus();
         self.ticks += 1;
@@ -234,7 +249,7 @@ impl Owner {
     }
 
     fn reload_on_signal(&mut self) {
-        match self.apply(None) {
+        match self.apply(None, None, false) {
             Ok(applied) if applied.changes.is_empty() => {
                 info!("SIGHUP: reloaded {}, no change", applied.file)
             }
@@ -254,7 +269,11 @@ impl Owner {
             Command::Status => answer(self.status()),
             Command::Rules => answer(self.rules()),
             Command::Sources { top } => answer(self.sources(top)),
-            Command::Apply { policy } => answer(self.apply(policy)),
+            Command::Apply { policy, confirm_ms, force } => {
+                answer(self.apply(policy, confirm_ms.map(Duration::from_millis), force))
+            }
+            Command::Confirm => answer(self.confirm()),
+            Command::Rollback { force } => answer(self.rollback(force)),
             Command::Diff { policy } => answer(self.diff(policy)),
             Command::Ban { prefixes, for_ms, reason, force, only_check } => {
                 answer(self.ban(&prefixes, for_ms, reason, force, only_check))

@@ -7,14 +7,12 @@ use std::{
 
 use tracing::{error, info, warn};
 
-use super::{
-    Owner,
-    apply::{InForce, override_interfaces},
-};
+use super::{Owner, apply::InForce};
 use crate::{
     control::SetEntry,
     daemon::watch::Signature,
     policy::{self, Errors, Loaded, ReadError, read_file},
+    state::policies::Kept,
 };
 
 /// What was read from each file.
@@ -26,6 +24,19 @@ pub(in crate::daemon) struct Contents {
 }
 
 impl Contents {
+    /// What was kept of files, taken for what they hold until they change.
+    pub(in crate::daemon) fn of(sets: &BTreeMap<PathBuf, String>) -> Self {
+        Self {
+            bytes: sets.iter().map(|(path, text)| (path.clone(), text.clone().into())).collect(),
+            signatures: sets.keys().map(|path| (path.clone(), Signature::of(path))).collect(),
+        }
+    }
+
+    /// A policy with what was read for it, whole.
+    pub(in crate::daemon) fn kept(&self, file: &Path, text: &str) -> Kept {
+        kept(file, text, &self.bytes)
+    }
+
     /// Reads a file, once.
     pub(in crate::daemon) fn read(&mut self, path: &Path) -> Result<Vec<u8>, ReadError> {
         if let Some(bytes) = self.bytes.get(path) {
@@ -49,7 +60,21 @@ pub(super) struct SetStore {
     problems: BTreeMap<String, String>,
 }
 
+/// Set files are text: one that is not was refused.
+fn kept(file: &Path, text: &str, bytes: &HashMap<PathBuf, Vec<u8>>) -> Kept {
+    let content = |(path, bytes): (&PathBuf, &Vec<u8>)| {
+        (path.clone(), String::from_utf8_lossy(bytes).into_owned())
+    };
+    let sets = bytes.iter().map(content).collect();
+    Kept { file: file.to_owned(), text: text.to_owned(), sets }
+}
+
 impl SetStore {
+    /// A policy with the sets in force, whole.
+    pub(super) fn kept(&self, file: &Path, text: &str) -> Kept {
+        kept(file, text, &self.good)
+    }
+
     /// After a change of policy: its sets are those of these contents.
     pub(super) fn replace(&mut self, loaded: &Loaded, contents: Contents) {
         let named: BTreeSet<&PathBuf> = loaded.set_files.iter().map(|file| &file.path).collect();
@@ -93,21 +118,23 @@ impl Owner {
     /// Puts set files that have changed in force. Where one is missing or bad,
     /// or is in conflict with the rest, its earlier content stays.
     pub(super) fn reread_sets(&mut self) {
-        if !self.sets.has_changed(&self.in_force.loaded) {
+        if self.change.pending.is_some() || !self.sets.has_changed(&self.in_force.loaded) {
             return;
         }
         let Reread { mut loaded, contents, mut problems } = self.reread();
         self.sets.seen.extend(contents.signatures);
-        override_interfaces(&mut loaded.policy, &self.overrides);
+        loaded = self.overridden(loaded);
         if loaded.policy == self.in_force.loaded.policy {
             self.sets.good.extend(contents.bytes);
         } else {
             let changes = policy::diff(&self.in_force.loaded.policy, &loaded.policy);
             let InForce { text, file, .. } = &self.in_force;
             let next = InForce::new(text.clone(), file.clone(), loaded);
-            match self.switch_to(next) {
+            match self.switch_to(next, None) {
                 Ok(()) => {
                     self.sets.good.extend(contents.bytes);
+                    let before = self.change.previous.take();
+                    self.confirmed(before).iter().for_each(|note| warn!("{note}"));
                     for change in &changes {
                         info!(generation = self.generation, "set files were read again: {change}");
                     }

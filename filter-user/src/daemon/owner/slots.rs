@@ -162,7 +162,7 @@ impl Owner {
         let Some(sockets) = &self.recount.sockets else { return Ok(()) };
         let before = self.plane.slots_ref().counted()?;
         let list = sockets
-            .list(self.plane.slots_ref().storage())
+            .list(Some(self.plane.slots_ref().storage()))
             .map_err(|reason| DaemonError::System { what: "listing the sockets", reason })?;
         let after = self.plane.slots_ref().counted()?;
         let held = held(list, &mut self.recount.policy);
