@@ -74,12 +74,12 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     for warning in &loaded.warnings {
         warn!("{}", Note::from(warning));
     }
+    let mut socket = ControlSocket::take(&options.socket)?;
     let state = match StateDir::take(&options.state) {
         Err(error @ StateError::Locked(_)) => return Err(error.into()),
         // A host whose disk is broken is guarded all the same.
         taken => taken.inspect_err(|error| warn!("nothing will be saved: {error}")).ok(),
     };
-    let mut socket = ControlSocket::take(&options.socket)?;
     let pins = options.pins.as_deref().map(Pins::open).transpose().map_err(LoadError::from)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

@@ -4,6 +4,7 @@ mod account;
 mod attach;
 mod attack;
 mod ban;
+mod ban_state;
 mod connect;
 mod container;
 mod fragments;
