@@ -70,6 +70,7 @@ pub struct Options {
 /// When it could not start. Then nothing is attached.
 pub fn run(options: Options) -> Result<(), DaemonError> {
     let config = std::path::absolute(&options.config).unwrap_or_else(|_| options.config.clone());
+    let mut socket = ControlSocket::take(&options.socket)?;
     let state = match StateDir::take(&options.state) {
         Err(error @ StateError::Locked(_)) => return Err(error.into()),
         // A host whose disk is broken is guarded all the same.
@@ -80,7 +81,6 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     for warning in &first.loaded.warnings {
         warn!("{}", Note::from(warning));
     }
-    let mut socket = ControlSocket::take(&options.socket)?;
     let pins = options.pins.as_deref().map(Pins::open).transpose().map_err(LoadError::from)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

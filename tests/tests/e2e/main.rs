@@ -4,6 +4,7 @@ mod account;
 mod attach;
 mod attack;
 mod ban;
+mod ban_state;
 mod confirm;
 mod connect;
 mod container;
