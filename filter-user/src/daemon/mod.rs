@@ -12,6 +12,7 @@ mod network;
 mod owner;
 mod pinned;
 mod server;
+mod service;
 mod socket;
 mod watch;
 
@@ -110,6 +111,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             tokio::spawn(server::serve(listener, owner.clone()));
         }
         info!("listening on {}", options.socket.display());
+        service::ready();
         let handle = owner.clone();
         tokio::spawn(async move {
             while network_changes.next().await.is_some() {
@@ -125,6 +127,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             }
         });
         until_the_end(&owner, &mut signals).await;
+        service::stopping();
         owner.stop().await;
         drop(state);
         Ok(())

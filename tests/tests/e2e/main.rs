@@ -12,6 +12,7 @@ mod fragments;
 mod input;
 mod lock_out;
 mod monitor;
+mod notify;
 mod outlive;
 mod rate;
 mod reload;

@@ -179,6 +179,20 @@ impl Instance {
     /// [`Error::DaemonExited`] with what it wrote if it ended before;
     /// [`Error::DaemonNotReady`] after 30 seconds, when it is killed.
     pub fn start(&self, policy: Policy<'_>, arguments: &[&str]) -> Result<Daemon> {
+        self.start_with(policy, arguments, |_| {})
+    }
+
+    /// As [`Instance::start`], with something changed at the command: its
+    /// environment, or the user that it runs as.
+    ///
+    /// # Errors
+    /// As [`Instance::start`].
+    pub fn start_with(
+        &self,
+        policy: Policy<'_>,
+        arguments: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Daemon> {
         let mut command = self.command(&["run"]);
         match policy {
             Policy::Text(text) => {
@@ -190,6 +204,7 @@ impl Instance {
             Policy::None => {}
         }
         command.args(arguments);
+        change(&mut command);
         let process = Process::start(self.namespace(), command)?;
         Daemon { process, instance: self.clone() }.when_ready()
     }

@@ -37,7 +37,8 @@ use self::{
 };
 pub(super) use self::{handle::OwnerHandle, sets::Contents};
 use super::{
-    DaemonError, first_policy::First, log, network::Network, server::serialize, watch::Watch,
+    DaemonError, first_policy::First, log, network::Network, server::serialize, service,
+    watch::Watch,
 };
 use crate::{
     compile::Numbers,
@@ -86,6 +87,7 @@ pub(super) struct Owner {
     sets: SetStore,
     recount: slots::Recount,
     watch: Watch,
+    service: service::Line,
     network: Network,
     runtime: Runtime,
     /// The file that a reload loads.
@@ -164,6 +166,7 @@ impl Owner {
             sets,
             recount: slots::Recount::default(),
             watch: Watch::new(files_changed),
+            service: service::Line::new(),
             network,
             runtime,
             own_file: file.clone(),
@@ -185,6 +188,7 @@ impl Owner {
         let guarded = owner.guarded_indexes();
         owner.plane.settle_in(&guarded)?;
         owner.watch_sets();
+        owner.tell_service();
         Ok(owner)
     }
 
@@ -205,6 +209,7 @@ impl Owner {
                 Task::Tick => self.tick(),
                 Task::Stop => break,
             }
+            self.tell_service();
         }
         self.end();
     }
@@ -246,9 +251,11 @@ impl Owner {
         if self.ticks.is_multiple_of(SETTLE_EVERY) {
             self.sweep_ports();
         }
+        self.service.alive();
     }
 
     fn reload_on_signal(&mut self) {
+        service::reloading();
         match self.apply(None, None, false) {
             Ok(applied) if applied.changes.is_empty() => {
                 info!("SIGHUP: reloaded {}, no change", applied.file)
@@ -262,6 +269,12 @@ impl Owner {
                 }
             }
         }
+        service::ready();
+    }
+
+    fn tell_service(&mut self) {
+        let mode = self.in_force.loaded.policy.mode;
+        self.service.status(mode, self.generation, &self.guarded.list());
     }
 
     fn answer(&mut self, command: Command) -> Answer {
