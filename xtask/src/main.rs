@@ -4,12 +4,14 @@
 
 mod bench;
 mod build;
+mod dist;
 mod lint;
 mod outer;
 mod packages;
 mod program;
 mod run;
 mod setup;
+mod standalone;
 mod test;
 mod vm;
 
@@ -28,6 +30,7 @@ enum Command {
     Bench(bench::Args),
     Lint(lint::Args),
     Vm(vm::Args),
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Dist(args) => dist::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,12 +14,21 @@ pub struct Package {
     pub purpose: &'static str,
 }
 
-const PACKAGES: [Package; 5] = [
+const PACKAGES: [Package; 8] = [
     Package { name: "qemu-system-x86", purpose: "`cargo xtask vm` boots kernels in it" },
     Package { name: "busybox-static", purpose: "the user space of those virtual machines" },
     Package { name: "iperf3", purpose: "`cargo xtask bench` measures TCP throughput with it" },
     Package { name: "xdp-tools", purpose: "`cargo xtask bench` compares with its xdp-filter" },
     Package { name: "nftables", purpose: "the tests make containers with it, as Docker does" },
+    Package {
+        name: "systemd",
+        purpose: "the tests rate the service's unit with its systemd-analyze",
+    },
+    Package {
+        name: "mmdebstrap",
+        purpose: "`cargo xtask vm --systemd` makes a Debian system with it",
+    },
+    Package { name: "lintian", purpose: "`cargo xtask dist` has the Debian package judged by it" },
 ];
 
 /// Those that are not installed.
@@ -108,7 +117,10 @@ mod tests {
     fn only_what_is_fully_installed_counts() {
         let known = "busybox-static installed\niperf3 config-files\nqemu-system-x86 installed\n";
         let missing: Vec<_> = not_among(known).iter().map(|package| package.name).collect();
-        assert_eq!(missing, ["iperf3", "xdp-tools", "nftables"]);
+        assert_eq!(
+            missing,
+            ["iperf3", "xdp-tools", "nftables", "systemd", "mmdebstrap", "lintian"]
+        );
     }
 
     #[test]

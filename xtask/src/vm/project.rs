@@ -1,17 +1,12 @@
 //! What this project runs in a guest: its kernel tests, or on a kernel that is too old the refusal of the daemon.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Result, bail};
 
-use crate::outer;
+use crate::standalone;
 
 use super::payload::{GuestFile, Payload};
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// What must fail on a kernel that is too old, with one sentence that speaks of the kernel.
 const REFUSED: [&str; 4] = ["/bin/nodewall", "run", "--config", "/etc/nodewall.toml"];
@@ -37,19 +32,16 @@ pub struct Programs {
 impl Programs {
     /// Builds them, linked statically, into the target directory `target`; cargo's own messages go to standard error.
     pub fn build(target: &Path) -> Result<Self> {
-        let nodewall = cargo(target, ["build", "--package", "filter-user", "--bin", "nodewall"])?
-            .into_iter()
-            .find_map(|built| {
-                (!built.profile.test && built.target.name == "nodewall")
-                    .then_some(built.executable)?
-            })
-            .context("cargo built package filter-user and named no program `nodewall`")?;
-        let tests: Vec<_> =
-            cargo(target, ["test", "--no-run", "--package", "nodewall-tests", "--test", "*"])?
-                .into_iter()
-                .filter(|built| built.profile.test)
-                .filter_map(|built| Some((built.target.name, built.executable?)))
-                .collect();
+        let nodewall = standalone::nodewall(target, &[], &SETTINGS)?;
+        let tests: Vec<_> = standalone::cargo(
+            target,
+            &["test", "--no-run", "--package", "nodewall-tests", "--test", "*"],
+            &SETTINGS,
+        )?
+        .into_iter()
+        .filter(|built| built.profile.test)
+        .filter_map(|built| Some((built.target.name, built.executable?)))
+        .collect();
         if tests.is_empty() {
             bail!(
                 "package nodewall-tests has no test executable, so a guest would have nothing to run"
@@ -101,53 +93,8 @@ impl Programs {
     }
 }
 
-/// What cargo says of each thing it built; other messages have other fields.
-#[derive(Deserialize)]
-struct Artifact {
-    target: Target,
-    profile: Profile,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Profile {
-    test: bool,
-}
-
-fn cargo<'a>(target: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Result<Vec<Artifact>> {
-    let mut command = outer::cargo();
-    let flags = format!("target.{TARGET}.rustflags=['-C', 'target-feature=+crt-static']");
-    command
-        .args(arguments)
-        .args(["--target", TARGET, "--message-format=json-render-diagnostics", "--config", &flags])
-        // Guests are small and slow: no debug information, some optimisation. As arguments, because the build of the
-        // kernel side, which runs within this one, would inherit variables.
-        .args(["--config", "profile.dev.debug=false", "--config", "profile.dev.opt-level=1"])
-        .arg("--target-dir")
-        .arg(target)
-        // These would take the place of the flags above.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let mut child = command.spawn().context("cannot start cargo")?;
-    let stdout = child.stdout.take().context("cargo's output is piped")?;
-    let mut built = Vec::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.context("cannot read what cargo says")?;
-        built.extend(serde_json::from_str::<Artifact>(&line).ok());
-    }
-    let status = child.wait().context("cannot wait for cargo")?;
-    if !status.success() {
-        bail!("the programs for the guests did not build: what cargo said is above");
-    }
-    Ok(built)
-}
+/// Guests are small and slow: no debug information, some optimisation.
+const SETTINGS: [&str; 2] = ["profile.dev.debug=false", "profile.dev.opt-level=1"];
 
 /// Which tests of an executable run where none is asked for. An emulated
 /// processor is some ten times slower, and a guest has one: what a kernel can
