@@ -42,13 +42,15 @@ pub struct Profile {
 pub fn cargo(target: &Path, arguments: &[&str], settings: &[&str]) -> Result<Vec<Artifact>> {
     // As arguments, because the build of the kernel side, which runs within this one, would inherit variables.
     let mut flags = vec!["-C".to_owned(), "target-feature=+crt-static".to_owned()];
-    // Messages of panics name files; where the builder keeps them is nobody's business.
-    let home = std::env::var("CARGO_HOME")
-        .ok()
-        .or_else(|| std::env::var("HOME").ok().map(|home| format!("{home}/.cargo")));
-    for (from, to) in
-        [(Some(outer::workspace().display().to_string()), "/nodewall"), (home, "/cargo")]
-    {
+    // Messages of panics name files; where the builder keeps them is nobody's business. The last that fits is taken.
+    let variable = |name| std::env::var(name).ok();
+    let places = [
+        (variable("HOME"), "/home"),
+        (variable("RUSTUP_HOME"), "/rustup"),
+        (variable("CARGO_HOME"), "/cargo"),
+        (Some(outer::workspace().display().to_string()), "/nodewall"),
+    ];
+    for (from, to) in places {
         flags.extend(from.map(|from| format!("--remap-path-prefix={from}={to}")));
     }
     // A list of strings is the same in TOML as Rust shows it, but for characters that no path of cargo's has.

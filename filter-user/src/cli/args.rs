@@ -64,6 +64,9 @@ pub(super) enum Command {
     Bans(Bans),
     /// Take the filter off every interface, unpin everything, and end the daemon
     Detach(Detach),
+    /// Have an interface guarded that has just appeared; what the udev rule calls
+    #[command(hide = true)]
+    Guard(Guard),
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  nodewall completions bash > /usr/share/bash-completion/completions/nodewall"
@@ -93,7 +96,11 @@ impl Command {
             Self::Ban(args) => args.json.json,
             Self::Unban(args) => args.json.json,
             Self::Bans(args) => args.json.json,
-            Self::Run(_) | Self::Detach(_) | Self::Completions { .. } | Self::Man => false,
+            Self::Run(_)
+            | Self::Detach(_)
+            | Self::Guard(_)
+            | Self::Completions { .. }
+            | Self::Man => false,
         }
     }
 }
@@ -318,6 +325,16 @@ pub(super) struct Detach {
     pub yes: bool,
     #[command(flatten)]
     pub directories: Directories,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  nodewall guard eth1\n\nIt waits for a daemon that is being restarted."
+)]
+pub(super) struct Guard {
+    /// Its name
+    #[arg(value_name = "IF", env = "INTERFACE")]
+    pub interface: String,
 }
 
 #[cfg(test)]

@@ -56,6 +56,14 @@ pub(super) enum CliError {
     /// No daemon to detach.
     #[error("no nodewall daemon listens on {}, and nothing is pinned that one has left: there is nothing to detach (`--socket` and `--pins` name those of another instance)", .0.display())]
     NothingToDetach(std::path::PathBuf),
+    /// An interface that should be guarded, and is not.
+    #[error("interface {name} is not guarded: {why}")]
+    NotGuarded {
+        /// Its name.
+        name: String,
+        /// The daemon's words.
+        why: String,
+    },
     /// Standard output or the terminal is broken.
     #[error("the output could not be written ({0}): see that there is room where it goes")]
     Output(#[from] io::Error),
@@ -77,9 +85,11 @@ impl CliError {
             Self::Invalid(_) | Self::NobodyToAsk => Exit::Usage,
             // Whoever reads has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Client(_) | Self::Read { .. } | Self::NotConfirmed | Self::Output(_) => {
-                Exit::Failed
-            }
+            Self::Client(_)
+            | Self::Read { .. }
+            | Self::NotConfirmed
+            | Self::NotGuarded { .. }
+            | Self::Output(_) => Exit::Failed,
         }
     }
 

@@ -6,6 +6,7 @@ mod ban_list;
 mod bans;
 mod detach;
 mod error;
+mod guard;
 mod output;
 mod policy;
 mod rules;
@@ -72,6 +73,7 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         Command::Unban(args) => bans::unban(&socket, &args, &mut out)?,
         Command::Bans(args) => bans::bans(&socket, &args, &mut out)?,
         Command::Detach(args) => detach::detach(&socket, &args, &mut out)?,
+        Command::Guard(args) => guard::guard(&socket, &args, &mut out)?,
         Command::Completions { shell } => shell::completions(shell, &mut out)?,
         Command::Man => shell::man(&mut out)?,
     }

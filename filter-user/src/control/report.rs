@@ -309,6 +309,13 @@ pub struct BanEntry {
     pub reason: Option<String>,
 }
 
+/// What became of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// `None`: it is not one that should be guarded.
+    pub interface: Option<InterfaceEntry>,
+}
+
 /// What was taken off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detached {

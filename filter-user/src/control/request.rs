@@ -93,6 +93,12 @@ pub enum Command {
         #[serde(default)]
         limit: Option<u32>,
     },
+    /// Looks at the interfaces now, and says what became of one:
+    /// [`Looked`](super::Looked).
+    Guard {
+        /// Its name.
+        interface: String,
+    },
     /// Takes the filter off every interface, and ends the daemon:
     /// [`Detached`](super::Detached).
     Detach,

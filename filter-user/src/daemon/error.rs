@@ -37,6 +37,16 @@ pub enum DaemonError {
         quoted(.0)
     )]
     NoInterface(Vec<String>),
+    /// One of two interfaces gets its frames through the other.
+    #[error(
+        "interface `{upper}` gets its frames through `{lower}`, and `interfaces` names both: each of them would be judged and charged twice; name `{lower}` alone, which sees them first, or `{upper}` alone"
+    )]
+    Stacked {
+        /// The VLAN, bridge or bond.
+        upper: String,
+        /// What it is on, or its port.
+        lower: String,
+    },
     /// More interfaces than there are numbers for.
     #[error(
         "{0} interfaces can be told apart, those included that were guarded once: `nodewall detach` forgets them all"

@@ -11,9 +11,11 @@ mod log;
 mod network;
 mod owner;
 mod pinned;
+mod remembered;
 mod server;
 mod service;
 mod socket;
+mod stacks;
 mod watch;
 
 use std::{
@@ -37,6 +39,7 @@ pub use self::pinned::{attached, detach};
 use self::{
     network::Network,
     owner::{Owner, OwnerHandle, Start},
+    remembered::Remembered,
     socket::ControlSocket,
 };
 use crate::{
@@ -100,6 +103,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             force: options.force,
             interfaces: options.interfaces,
             pins,
+            remembered: Remembered::load(state.as_ref().map(StateDir::path)),
             network,
             files_changed: Arc::clone(&files_changed),
             state: options.state,

@@ -17,6 +17,7 @@ use rtnetlink::{
     },
 };
 
+use super::stacks::Stacks;
 use crate::dataplane::{AttachMode, Interface};
 
 /// A connection to rtnetlink.
@@ -30,12 +31,21 @@ pub(super) struct Snapshot {
     pub links: Vec<Interface>,
     /// Names of those with a default route.
     pub default_routes: BTreeSet<String>,
+    stacks: Stacks,
 }
 
 impl Snapshot {
     /// The interface of that name.
     pub(super) fn find(&self, name: &str) -> Option<&Interface> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// Whether what `upper` receives has come in through `lower`.
+    pub(super) fn is_above(&self, upper: &str, lower: &str) -> bool {
+        match (self.find(upper), self.find(lower)) {
+            (Some(upper), Some(lower)) => self.stacks.is_above(upper.index, lower.index),
+            _ => false,
+        }
     }
 }
 
@@ -53,9 +63,10 @@ impl Network {
 
     /// What there is now.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, rtnetlink::Error> {
-        let mut links = Vec::new();
+        let (mut links, mut stacks) = (Vec::new(), Stacks::default());
         let mut dump = self.0.link().get().execute();
         while let Some(message) = dump.try_next().await? {
+            stacks.note(&message);
             links.extend(interface(message));
         }
         let mut indices = BTreeSet::new();
@@ -74,7 +85,7 @@ impl Network {
         let has_default = |link: &&Interface| indices.contains(&link.index);
         let default_routes =
             links.iter().filter(has_default).map(|link| link.name.clone()).collect();
-        Ok(Snapshot { links, default_routes })
+        Ok(Snapshot { links, default_routes, stacks })
     }
 }
 

@@ -10,6 +10,7 @@ mod connect;
 mod container;
 mod fragments;
 mod input;
+mod interfaces;
 mod lock_out;
 mod monitor;
 mod notify;

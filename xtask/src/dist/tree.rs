@@ -1,7 +1,8 @@
 //! What is installed where: the same on every distribution.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,6 +62,12 @@ impl Tree {
         }
         let page = output(Command::new(program).arg("man"))?;
         tree.add_compressed("usr/share/man/man1/nodewall.1", &page)?;
+        // It has a section for each command, and speaks of them as pages.
+        for command in commands(&String::from_utf8_lossy(&page)) {
+            let link = tree.root.join(format!("usr/share/man/man1/nodewall-{command}.1.gz"));
+            symlink("nodewall.1.gz", &link)
+                .with_context(|| format!("cannot make {}", link.display()))?;
+        }
         tree.date(release)?;
         Ok(tree)
     }
@@ -97,6 +104,15 @@ impl Tree {
         ]);
         output(&mut find).map(drop)
     }
+}
+
+/// The pages that the manual page names, in roff, without their common beginning.
+fn commands(page: &str) -> BTreeSet<&str> {
+    let named = page.split("nodewall\\-").skip(1);
+    named
+        .filter_map(|rest| Some(rest.split_once("(1)")?.0))
+        .filter(|name| !name.contains(char::is_whitespace))
+        .collect()
 }
 
 /// An empty directory.
@@ -139,4 +155,15 @@ fn files(directory: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_that_are_spoken_of_are_found() {
+        let page = ".TP\nnodewall\\-run(1)\nRun it\n.TP\nnodewall\\-ban(1)\n nodewall\\-x y (1)";
+        assert_eq!(commands(page).into_iter().collect::<Vec<_>>(), ["ban", "run"]);
+    }
 }

@@ -148,6 +148,7 @@ impl Owner {
         let wanted = self.guarded.wanted(policy, &snapshot);
         let known = self.in_force.loaded.policy.interfaces.as_deref().unwrap_or_default();
         interfaces::check_existence(policy, known, &snapshot)?;
+        interfaces::check_stacks(&wanted, &snapshot)?;
         let staged = self.plane.stage(&tables)?;
         self.plane.note_rules(&rules)?;
         let is_first = self.generation == 0;

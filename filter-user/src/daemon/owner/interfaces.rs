@@ -7,8 +7,8 @@ use tracing::{error, info, warn};
 use super::Owner;
 use crate::{
     compile::Numbers,
-    control::{Detached, InterfaceEntry},
-    daemon::{DaemonError, network::Snapshot},
+    control::{Detached, InterfaceEntry, Looked},
+    daemon::{DaemonError, network::Snapshot, remembered::Remembered},
     dataplane::{AttachMode, Attachment, Interface},
     policy::{Attach, Policy},
 };
@@ -20,7 +20,7 @@ const GONE: &str = "the interface is gone; it is guarded again as soon as it com
 pub(super) struct Guarded {
     entries: BTreeMap<String, Entry>,
     /// Those that have had a default route while the policy named no others.
-    remembered: BTreeSet<String>,
+    remembered: Remembered,
     /// Those that a change of policy has added and may yet take back.
     unsettled: BTreeSet<String>,
 }
@@ -39,11 +39,16 @@ impl Entry {
 }
 
 impl Guarded {
+    /// None yet; `remembered` are those of earlier starts.
+    pub(super) fn new(remembered: Remembered) -> Self {
+        Self { remembered, ..Self::default() }
+    }
+
     /// The interfaces that a policy wants guarded.
     pub(super) fn wanted(&self, policy: &Policy, snapshot: &Snapshot) -> BTreeSet<String> {
         match &policy.interfaces {
             Some(names) => names.iter().cloned().collect(),
-            None => self.remembered.union(&snapshot.default_routes).cloned().collect(),
+            None => unnamed(&snapshot.default_routes, self.remembered.names(), snapshot),
         }
     }
 
@@ -56,7 +61,7 @@ impl Guarded {
     pub(super) fn settle(&mut self, policy: &Policy, wanted: &BTreeSet<String>) {
         self.unsettled.clear();
         if policy.interfaces.is_none() {
-            self.remembered.clone_from(wanted);
+            self.remembered.replace(wanted);
         }
     }
 
@@ -115,6 +120,39 @@ pub(super) fn check_existence(
     let absent = |name: &&String| !known.contains(name) && snapshot.find(name).is_none();
     let absent: Vec<String> = named.iter().filter(absent).cloned().collect();
     if absent.is_empty() { Ok(()) } else { Err(DaemonError::NoInterface(absent)) }
+}
+
+/// No two of the interfaces that a policy names may see the same frames.
+pub(super) fn check_stacks(
+    wanted: &BTreeSet<String>,
+    snapshot: &Snapshot,
+) -> Result<(), DaemonError> {
+    for upper in wanted {
+        if let Some(lower) = wanted.iter().find(|lower| snapshot.is_above(upper, lower)) {
+            return Err(DaemonError::Stacked { upper: upper.clone(), lower: lower.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What is guarded where nobody names any: what has a default route, of two
+/// that see the same frames the lower one; and what had one before, unless it
+/// has become a part of these.
+fn unnamed(
+    default_routes: &BTreeSet<String>,
+    remembered: &BTreeSet<String>,
+    snapshot: &Snapshot,
+) -> BTreeSet<String> {
+    let is_lowest = |name: &&String| !default_routes.iter().any(|low| snapshot.is_above(name, low));
+    let mut chosen: BTreeSet<String> = default_routes.iter().filter(is_lowest).cloned().collect();
+    for name in remembered {
+        let is_apart =
+            |other: &String| !snapshot.is_above(name, other) && !snapshot.is_above(other, name);
+        if chosen.iter().all(is_apart) {
+            chosen.insert(name.clone());
+        }
+    }
+    chosen
 }
 
 impl Owner {
@@ -226,19 +264,22 @@ impl Owner {
         };
         let wanted = self.guarded.wanted(&self.in_force.loaded.policy, &snapshot);
         if self.in_force.loaded.policy.interfaces.is_none() {
-            self.guarded.remembered.clone_from(&wanted);
+            self.guarded.remembered.replace(&wanted);
         }
         self.follow_vanished(&snapshot, &wanted);
         let attach = self.in_force.loaded.policy.attach;
-        for name in wanted {
-            let known = self.guarded.entries.get(&name);
+        for name in &wanted {
+            let known = self.guarded.entries.get(name);
             if known.is_some_and(|entry| entry.attachment.is_some()) {
                 continue;
             }
-            let Some(link) = snapshot.find(&name) else { continue };
+            let Some(link) = snapshot.find(name) else { continue };
             let before = known.map(|entry| entry.why.clone());
             let mut numbers = self.interface_numbers.clone();
-            let entry = match self.attach(link, attach, &mut numbers) {
+            let attached = self
+                .check_apart(name, &wanted, &snapshot)
+                .and_then(|()| self.attach(link, attach, &mut numbers));
+            let entry = match attached {
                 Ok(attachment) => {
                     self.interface_numbers = numbers;
                     Entry { attachment: Some(attachment), why: None }
@@ -251,8 +292,30 @@ impl Owner {
                     Entry::missing(why)
                 }
             };
-            self.guarded.entries.insert(name, entry);
+            self.guarded.entries.insert(name.clone(), entry);
         }
+        // One that has become a port of another, where nobody named it.
+        self.release_all_but(&wanted);
+    }
+
+    /// Looks for what is new, and says what became of one interface.
+    pub(super) fn look_at_interface(&mut self, name: &str) -> Looked {
+        self.follow_interfaces();
+        Looked { interface: self.guarded.list().into_iter().find(|entry| entry.name == name) }
+    }
+
+    /// One that appears must not see the frames of one that is guarded, and stays so.
+    fn check_apart(
+        &self,
+        name: &str,
+        wanted: &BTreeSet<String>,
+        snapshot: &Snapshot,
+    ) -> Result<(), DaemonError> {
+        let stays = |other: &&String| {
+            let entry = self.guarded.entries.get(*other);
+            *other == name || entry.is_some_and(|entry| entry.attachment.is_some())
+        };
+        check_stacks(&wanted.iter().filter(stays).cloned().collect(), snapshot)
     }
 
     /// Lets go of interfaces that are gone, or have another name or index now.

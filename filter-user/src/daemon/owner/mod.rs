@@ -37,8 +37,8 @@ use self::{
 };
 pub(super) use self::{handle::OwnerHandle, sets::Contents};
 use super::{
-    DaemonError, first_policy::First, log, network::Network, server::serialize, service,
-    watch::Watch,
+    DaemonError, first_policy::First, log, network::Network, remembered::Remembered,
+    server::serialize, service, watch::Watch,
 };
 use crate::{
     compile::Numbers,
@@ -66,6 +66,8 @@ pub(super) struct Start {
     /// Guarded instead of the policy's, unless empty.
     pub interfaces: Vec<String>,
     pub pins: Option<Pins>,
+    /// Guarded where nobody names any.
+    pub remembered: Remembered,
     pub network: Network,
     pub files_changed: Arc<Notify>,
     /// The state directory, and whether anything can be kept there.
@@ -135,7 +137,7 @@ impl Owner {
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
         let Start { began, file, first, interfaces, pins, network, .. } = start;
-        let Start { files_changed, state, policies, force, .. } = start;
+        let Start { remembered, files_changed, state, policies, force, .. } = start;
         let First { kept, mut loaded, contents, instead } = first;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
@@ -162,7 +164,7 @@ impl Owner {
             generation: 0,
             rule_numbers,
             interface_numbers,
-            guarded: Guarded::default(),
+            guarded: Guarded::new(remembered),
             sets,
             recount: slots::Recount::default(),
             watch: Watch::new(files_changed),
@@ -293,6 +295,7 @@ impl Owner {
             }
             Command::Unban { prefix } => answer(self.unban(prefix)),
             Command::Bans { after, limit } => answer(Ok(self.bans(after, limit))),
+            Command::Guard { interface } => answer(Ok(self.look_at_interface(&interface))),
             Command::Detach => answer(Ok(self.detach_all())),
         }
     }

@@ -1,0 +1,135 @@
+//! The interfaces that were guarded for their default routes, kept in the state
+//! directory: a start before the network finds no default route yet.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use tracing::warn;
+
+const FILE: &str = "interfaces";
+
+const HEADER: &str = "\
+# The interfaces that nodewall guards because they have, or once had, a default
+# route; written by the daemon. To have one forgotten, take its line out while
+# the daemon is stopped, or name those you mean in `interfaces` of the policy.
+";
+
+/// The names, and where they are kept.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    directory: Option<PathBuf>,
+    names: BTreeSet<String>,
+}
+
+impl Remembered {
+    /// What an earlier start has kept in the state directory; `None`: nothing is kept.
+    pub(super) fn load(directory: Option<&Path>) -> Self {
+        let mut names = BTreeSet::new();
+        if let Some(path) = directory.map(|directory| directory.join(FILE)) {
+            match fs::read(&path) {
+                Ok(bytes) => names = parse(&String::from_utf8_lossy(&bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => warn!(
+                    "{} cannot be read ({error}): interfaces that have no default route yet are guarded once they have one; see who owns the file",
+                    path.display()
+                ),
+            }
+        }
+        Self { directory: directory.map(Path::to_owned), names }
+    }
+
+    /// Their names.
+    pub(super) fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
+    /// Keeps these, and no others.
+    pub(super) fn replace(&mut self, names: &BTreeSet<String>) {
+        if *names == self.names {
+            return;
+        }
+        self.names.clone_from(names);
+        let Some(directory) = &self.directory else { return };
+        if let Err(error) = write(directory, names) {
+            warn!(
+                "{} could not be written ({error}): after a reboot these interfaces are guarded once they have a default route, not before: {}; see who owns the directory and that its disk is not full",
+                directory.join(FILE).display(),
+                names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            );
+        }
+    }
+}
+
+/// Names of interfaces, one a line; what can be none is passed over.
+fn parse(text: &str) -> BTreeSet<String> {
+    let is_name = |line: &&str| {
+        (1..16).contains(&line.len()) && line.chars().all(|c| c.is_ascii_graphic() && c != '/')
+    };
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter(is_name).map(str::to_owned).collect()
+}
+
+/// Whole or not at all, also where the power fails.
+fn write(directory: &Path, names: &BTreeSet<String>) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let new = directory.join(format!("{FILE}.new"));
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut text = HEADER.to_owned();
+    for name in names {
+        text += name;
+        text.push('\n');
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, directory.join(FILE))?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_next_start_knows_them() -> io::Result<()> {
+        let state = tempfile::tempdir()?;
+        let directory = state.path().join("not/yet");
+        let mut first = Remembered::load(Some(&directory));
+        assert!(first.names().is_empty());
+        first.replace(&set(&["eth0", "wg0"]));
+        assert_eq!(Remembered::load(Some(&directory)).names(), &set(&["eth0", "wg0"]));
+        first.replace(&set(&["eth0"]));
+        assert_eq!(Remembered::load(Some(&directory)).names(), &set(&["eth0"]));
+        assert!(fs::read_dir(&directory)?.count() == 1, "nothing else is left there");
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_file_costs_what_is_damaged() -> io::Result<()> {
+        let state = tempfile::tempdir()?;
+        let text = b"# a comment\neth0\n\xff\xfe\nname-too-long-for-an-interface\na/b\n\0\nwg0";
+        fs::write(state.path().join(FILE), text)?;
+        assert_eq!(Remembered::load(Some(state.path())).names(), &set(&["eth0", "wg0"]));
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_known_until_the_end() -> io::Result<()> {
+        let state = tempfile::tempdir()?;
+        let file = state.path().join("file");
+        fs::write(&file, "")?;
+        let mut remembered = Remembered::load(Some(&file));
+        remembered.replace(&set(&["eth0"]));
+        assert_eq!(remembered.names(), &set(&["eth0"]));
+        Ok(())
+    }
+}
