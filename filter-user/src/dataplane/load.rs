@@ -261,6 +261,9 @@ fn load_error(error: EbpfError) -> LoadError {
 fn program_error(error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => refused(io_error, |reason| {
+            if !may_use_pointers() {
+                return not_permitted();
+            }
             let log = verifier_log.to_string();
             let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
             let tail = lines[lines.len().saturating_sub(6)..].join(" | ");
@@ -286,6 +289,18 @@ fn permission(error: &(dyn std::error::Error + 'static)) -> Option<LoadError> {
         source = error.source();
     }
     None
+}
+
+/// Whether the verifier lets this process compute with pointers: without the
+/// capability it refuses the program as if that were wrong.
+fn may_use_pointers() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_PERFMON: u64 = 1 << 38;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    // Where it cannot be told, what the verifier says is.
+    bits.is_none_or(|bits| bits & (CAP_SYS_ADMIN | CAP_PERFMON) != 0)
 }
 
 fn not_permitted() -> LoadError {

@@ -25,3 +25,4 @@ mod slots;
 mod start;
 mod switch;
 mod syncookies;
+mod user;
