@@ -10,8 +10,9 @@ use std::{
 use super::{args, error::CliError, output::Output};
 use crate::control::{Client, ClientError, Command, InterfaceEntry, Looked};
 
-/// For a daemon that is being restarted: the service manager takes two seconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For a daemon that is being restarted: the service manager takes two seconds,
+/// the start another few on a slow host.
+const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 pub(super) fn guard(socket: &Path, args: &args::Guard, out: &mut Output) -> Result<(), CliError> {

@@ -3,13 +3,15 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use tracing::warn;
+
+use crate::state::{StateError, sync_directory};
 
 const FILE: &str = "interfaces";
 
@@ -57,8 +59,7 @@ impl Remembered {
         let Some(directory) = &self.directory else { return };
         if let Err(error) = write(directory, names) {
             warn!(
-                "{} could not be written ({error}): after a reboot these interfaces are guarded once they have a default route, not before: {}; see who owns the directory and that its disk is not full",
-                directory.join(FILE).display(),
+                "after a reboot these interfaces are guarded once they have a default route, not before: {}; for {error}",
                 names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             );
         }
@@ -75,20 +76,22 @@ fn parse(text: &str) -> BTreeSet<String> {
 }
 
 /// Whole or not at all, also where the power fails.
-fn write(directory: &Path, names: &BTreeSet<String>) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let new = directory.join(format!("{FILE}.new"));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+fn write(directory: &Path, names: &BTreeSet<String>) -> Result<(), StateError> {
     let mut text = HEADER.to_owned();
     for name in names {
         text += name;
         text.push('\n');
     }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, directory.join(FILE))?;
-    File::open(directory)?.sync_all()
+    let new = directory.join(format!("{FILE}.new"));
+    let mut options = OpenOptions::new();
+    let mut write = || -> io::Result<()> {
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, directory.join(FILE))
+    };
+    write().map_err(StateError::of(&new, "written"))?;
+    sync_directory(directory)
 }
 
 #[cfg(test)]
@@ -102,14 +105,14 @@ mod tests {
     #[test]
     fn the_next_start_knows_them() -> io::Result<()> {
         let state = tempfile::tempdir()?;
-        let directory = state.path().join("not/yet");
-        let mut first = Remembered::load(Some(&directory));
+        let directory = state.path();
+        let mut first = Remembered::load(Some(directory));
         assert!(first.names().is_empty());
         first.replace(&set(&["eth0", "wg0"]));
-        assert_eq!(Remembered::load(Some(&directory)).names(), &set(&["eth0", "wg0"]));
+        assert_eq!(Remembered::load(Some(directory)).names(), &set(&["eth0", "wg0"]));
         first.replace(&set(&["eth0"]));
-        assert_eq!(Remembered::load(Some(&directory)).names(), &set(&["eth0"]));
-        assert!(fs::read_dir(&directory)?.count() == 1, "nothing else is left there");
+        assert_eq!(Remembered::load(Some(directory)).names(), &set(&["eth0"]));
+        assert!(fs::read_dir(directory)?.count() == 1, "nothing else is left there");
         Ok(())
     }
 

@@ -102,6 +102,17 @@ fn everything_works_as_the_services_user() {
     for complaint in ["ERROR", "denied", "permit"] {
         assert!(!said().contains(complaint), "{}", said());
     }
+
+    // Killed, the next one takes over what is pinned.
+    let Guarded { daemon, world } = guarded;
+    daemon.kill();
+    closed(&world.peer, None, world.host_ipv4(22));
+    let daemon = installed
+        .start_with(Policy::Text(&policy), &[], |command| confine(command, &CAPABILITIES))
+        .expect("it starts");
+    assert!(daemon.stderr().contains("taken over"), "{}", daemon.stderr());
+    let guarded = Guarded { daemon, world };
+    assert_eq!(guarded.json(&["bans", "--json"])["bans"].as_array().map(Vec::len), Some(1));
     guarded.ok(&["detach", "--yes"]);
 }
 

@@ -9,12 +9,24 @@ use super::outcome::{NotRun, Outcome};
 use crate::{packages, vm};
 
 /// The Debian packages that they need.
-const PACKAGES: [&str; 2] = ["qemu-system-x86", "busybox-static"];
+const PACKAGES: [&str; 3] = ["qemu-system-x86", "busybox-static", "mmdebstrap"];
 /// Where there is no Debian to ask.
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Boots every kernel, after installing what that needs where root is allowed to.
-pub fn run() -> Outcome {
+pub fn kernels() -> Outcome {
+    run(&["vm"])
+}
+
+/// Boots a Debian system for the package, likewise.
+pub fn system() -> Outcome {
+    if !geteuid().is_root() {
+        return NotRun::by_nature("making a system needs root").into();
+    }
+    run(&["vm", "--systemd"])
+}
+
+fn run(words: &[&str]) -> Outcome {
     if !cfg!(target_arch = "x86_64") {
         return NotRun::by_nature("the kernels are for x86-64").into();
     }
@@ -32,8 +44,7 @@ pub fn run() -> Outcome {
         Err(error) if !is_on_path(QEMU) => return NotRun::by_nature(format!("{error:#}")).into(),
         Ok(_) | Err(_) => {}
     }
-    // As `cargo xtask vm` without options.
-    let matches = vm::Args::augment_args(Command::new("vm")).get_matches_from(["vm"]);
+    let matches = vm::Args::augment_args(Command::new("vm")).get_matches_from(words);
     vm::Args::from_arg_matches(&matches).map_err(Into::into).and_then(|args| vm::run(&args)).into()
 }
 

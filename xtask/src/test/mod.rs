@@ -49,7 +49,11 @@ pub fn run(args: &Args) -> Result<()> {
     });
     timed("kernel tests on other kernels", &mut || match args.no_vm {
         true => NotRun::by_nature("--no-vm").into(),
-        false => machines::run(),
+        false => machines::kernels(),
+    });
+    timed("the package on a Debian system", &mut || match args.no_vm {
+        true => NotRun::by_nature("--no-vm").into(),
+        false => machines::system(),
     });
 
     println!("\ncargo xtask test:");

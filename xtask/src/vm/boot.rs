@@ -27,6 +27,10 @@ pub struct Machine {
     pub memory: u32,
     /// How long the start of a guest may take, and then each of its commands.
     pub limit: Duration,
+    /// The image of its disk, which it writes to.
+    pub disk: Option<PathBuf>,
+    /// What its kernel is told besides what all are.
+    pub parameters: &'static str,
 }
 
 /// How a boot ended.
@@ -102,7 +106,14 @@ impl Machine {
                 "{QEMU} is not on the PATH, so no kernel can be booted: run `cargo xtask setup --all`, which installs it"
             );
         };
-        Ok(Self { qemu, processors: 1, memory: 512, limit: Duration::from_secs(300) })
+        Ok(Self {
+            qemu,
+            processors: 1,
+            memory: 512,
+            limit: Duration::from_secs(300),
+            disk: None,
+            parameters: "",
+        })
     }
 
     /// Boots `kernel` with the archive `initrd` and waits for its end. The console goes to the file `log` as it comes;
@@ -212,10 +223,14 @@ impl Machine {
             .arg(kernel)
             .arg("-initrd")
             .arg(initrd)
-            .args(["-append", PARAMETERS])
+            .args(["-append", &format!("{PARAMETERS} {}", self.parameters)])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(disk) = &self.disk {
+            let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
+            command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"]);
+        }
         command
     }
 }

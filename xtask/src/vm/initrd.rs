@@ -16,6 +16,9 @@ use super::payload::Payload;
 const MODULES: [&str; 8] =
     ["veth", "dummy", "tun", "sch_ingress", "cls_bpf", "bridge", "8021q", "tcp_diag"];
 
+/// What besides these a guest uses whose root is on a disk, and that finds no module there.
+const MODULES_OF_SYSTEM: [&str; 3] = ["virtio_pci", "virtio_blk", "nf_conntrack_netlink"];
+
 const DIRECTORIES: [&str; 11] =
     ["bin", "sbin", "etc", "root", "proc", "sys", "dev", "tmp", "run", "modules", "var"];
 
@@ -37,8 +40,23 @@ pub fn find_busybox() -> Result<PathBuf> {
     )
 }
 
+/// What the archive's first process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// Runs the payload.
+    Payload,
+    /// Hands over to the system on the disk.
+    Disk,
+}
+
 /// Writes the archive for the kernel whose modules are in `modules` to `out`, uncompressed.
-pub fn build(out: &Path, busybox: &Path, modules: &Path, payload: &Payload) -> Result<()> {
+pub fn build(
+    out: &Path,
+    busybox: &Path,
+    modules: &Path,
+    init: Init,
+    payload: &Payload,
+) -> Result<()> {
     let cannot = || format!("cannot write {}: is the disk full?", out.display());
     let mut archive = Archive::new(BufWriter::new(File::create(out).with_context(cannot)?));
     for name in DIRECTORIES {
@@ -49,7 +67,11 @@ pub fn build(out: &Path, busybox: &Path, modules: &Path, payload: &Payload) -> R
     let busybox =
         fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
     archive.file("bin/busybox", 0o755, &busybox).with_context(cannot)?;
-    archive.file("init", 0o755, include_bytes!("init.sh")).with_context(cannot)?;
+    let (script, more): (&[u8], &[&str]) = match init {
+        Init::Payload => (include_bytes!("init.sh"), &[]),
+        Init::Disk => (include_bytes!("system/init.sh"), &MODULES_OF_SYSTEM),
+    };
+    archive.file("init", 0o755, script).with_context(cannot)?;
     archive.file("payload.sh", 0o644, payload.script().as_bytes()).with_context(cannot)?;
     // Programs look these up for the names of users and of this host.
     archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n").with_context(cannot)?;
@@ -58,7 +80,9 @@ pub fn build(out: &Path, busybox: &Path, modules: &Path, payload: &Payload) -> R
         .file("etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")
         .with_context(cannot)?;
 
-    for (n, module) in ModuleIndex::scan(modules)?.load_order(&MODULES)?.iter().enumerate() {
+    for (n, module) in
+        ModuleIndex::scan(modules)?.load_order(&[&MODULES, more].concat())?.iter().enumerate()
+    {
         archive
             .file(&format!("modules/{n:02}-{}.ko", module.name), 0o644, &module.elf)
             .with_context(cannot)?;
@@ -113,7 +137,7 @@ mod tests {
         let own = std::env::current_exe().expect("a test runs from a file");
         let payload =
             Payload { files: vec![GuestFile::copy(&own, "/bin/own")], ..Payload::default() };
-        let error = build(&dir.path().join("initrd"), &own, dir.path(), &payload)
+        let error = build(&dir.path().join("initrd"), &own, dir.path(), Init::Payload, &payload)
             .expect_err("the test itself is not static");
         assert!(error.to_string().contains(&own.display().to_string()), "{error:#}");
     }

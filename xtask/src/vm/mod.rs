@@ -13,6 +13,7 @@ mod modules;
 mod payload;
 mod project;
 mod report;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use clap::{ValueEnum, value_parser};
 use crate::outer;
 
 use boot::Machine;
+use initrd::Init;
 use kernels::{Kernel, Unpacked};
 use payload::Payload;
 use report::Run;
@@ -39,6 +41,10 @@ pub struct Args {
     /// The kernels; all of them if none is named.
     #[arg(value_enum, value_name = "KERNEL")]
     kernels: Vec<Kernel>,
+    /// Boot a Debian system instead, and put the package through its life there: installed, killed, upgraded, rebooted,
+    /// removed (as root; 6.1 and 6.12 unless kernels are named).
+    #[arg(long, conflicts_with = "filter")]
+    systemd: bool,
     /// Run only the tests whose name contains this.
     #[arg(long, value_name = "TEST")]
     filter: Option<String>,
@@ -77,6 +83,9 @@ pub fn run(args: &Args) -> Result<()> {
     crate::setup::ensure()?;
     let place = Place::open(&outer::workspace().join("target/vm"))?;
     let mut wanted = args.kernels.clone();
+    if args.systemd {
+        return system::run(&place, machine, &busybox, wanted, args.jobs, args.keep_log);
+    }
     if wanted.is_empty() {
         wanted = Kernel::value_variants().to_vec();
     }
@@ -203,7 +212,7 @@ impl Booter {
     ) -> Result<boot::Boot> {
         let name = kernel.kernel.name();
         let archive = archives.join(format!("{name}.cpio"));
-        initrd::build(&archive, &self.busybox, &kernel.modules, payload)?;
+        initrd::build(&archive, &self.busybox, &kernel.modules, Init::Payload, payload)?;
         let boot =
             self.machine.boot(&kernel.image, &archive, log, |line| println!("{name:<5} {line}"));
         // Tens of megabytes that the next run writes anew.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::standalone;
 
@@ -33,7 +33,7 @@ impl Programs {
     /// Builds them, linked statically, into the target directory `target`; cargo's own messages go to standard error.
     pub fn build(target: &Path) -> Result<Self> {
         let nodewall = standalone::nodewall(target, &[], &SETTINGS)?;
-        let tests: Vec<_> = standalone::cargo(
+        let mut tests: Vec<_> = standalone::cargo(
             target,
             &["test", "--no-run", "--package", "nodewall-tests", "--test", "*"],
             &SETTINGS,
@@ -47,6 +47,7 @@ impl Programs {
                 "package nodewall-tests has no test executable, so a guest would have nothing to run"
             );
         }
+        tests.retain(|(name, _)| name != SYSTEM);
         Ok(Self { nodewall, tests })
     }
 
@@ -92,6 +93,20 @@ impl Programs {
         }
     }
 }
+
+/// Builds the test for a guest that is a whole system, as [`Programs::build`] does.
+pub fn system_test(target: &Path) -> Result<PathBuf> {
+    let arguments = ["test", "--no-run", "--package", "nodewall-tests", "--test", SYSTEM];
+    standalone::cargo(target, &arguments, &SETTINGS)?
+        .into_iter()
+        .find_map(|built| {
+            (built.profile.test && built.target.name == SYSTEM).then_some(built.executable)?
+        })
+        .context("package nodewall-tests has no test executable `system`")
+}
+
+/// The test executable that wants a whole system.
+const SYSTEM: &str = "system";
 
 /// Guests are small and slow: no debug information, some optimisation.
 const SETTINGS: [&str; 2] = ["profile.dev.debug=false", "profile.dev.opt-level=1"];

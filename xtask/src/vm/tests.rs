@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::outer;
 
+use super::Place;
 use super::boot::{Boot, Machine, Outcome};
+use super::initrd::{self, Init};
 use super::kernels::{self, Kernel};
 use super::payload::Payload;
-use super::{Place, initrd};
 
 /// Boots 6.1 with one shell command.
 fn boot(command: &str, limit: Duration) -> Boot {
@@ -23,7 +24,8 @@ fn boot(command: &str, limit: Duration) -> Boot {
         env: vec![("GREETING".to_owned(), "it's me".to_owned())],
     };
     let busybox = initrd::find_busybox().expect("busybox");
-    initrd::build(&archive, &busybox, &kernels[0].modules, &payload).expect("an archive");
+    initrd::build(&archive, &busybox, &kernels[0].modules, Init::Payload, &payload)
+        .expect("an archive");
     let mut machine = Machine::new().expect("QEMU");
     machine.limit = limit;
     machine.boot(&kernels[0].image, &archive, &dir.path().join("log"), |_| {}).expect("a boot")

@@ -73,6 +73,7 @@ pub struct Package {
 pub struct Apt {
     suite: String,
     configuration: PathBuf,
+    list: PathBuf,
 }
 
 impl Apt {
@@ -93,7 +94,13 @@ impl Apt {
         fs::write(&list, entry.stanza(suite)).map_err(file(&list))?;
         let configuration = dir.join("apt.conf");
         fs::write(&configuration, configure(&dir, &list)).map_err(file(&configuration))?;
-        Ok(Self { suite: suite.to_owned(), configuration })
+        Ok(Self { suite: suite.to_owned(), configuration, list })
+    }
+
+    /// The list of its sources: one entry, in the stanza form.
+    #[must_use]
+    pub fn list(&self) -> &Path {
+        &self.list
     }
 
     /// Fetches the suite's lists.
