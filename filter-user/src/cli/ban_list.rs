@@ -1,6 +1,9 @@
 //! Addresses to ban, and for how long, as they are typed.
 
-use std::time::Duration;
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -65,92 +68,237 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(length)
 }
 
-/// A list of what to ban.
+/// What is read of a list at a time, in bytes.
+const PART: usize = 128 << 10;
+/// The longest line of a list, in bytes.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// A part of a list of what to ban.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct BanList {
-    /// In the order of the file, with their lines, from 1.
+pub(super) struct Part {
+    /// In the order of the list, with their lines, from 1.
     pub prefixes: Vec<(IpNet, u32)>,
     /// Prefixes that had bits set beyond their length.
     pub warnings: Vec<Note>,
+    /// Lines that are wrong; then nothing of the part is to be banned.
+    pub problems: Vec<Problem>,
 }
 
-/// One address or prefix a line; `#` starts a comment anywhere. `name` is what
-/// errors call the file.
-pub(super) fn parse_list(bytes: &[u8], name: &str) -> Result<BanList, Vec<Problem>> {
-    let mut list = BanList::default();
-    let (mut problems, mut unlisted, mut with_host_bits) = (Vec::new(), 0_usize, 0_usize);
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1_u32..) {
-        let line = String::from_utf8_lossy(line);
+/// Reads a list: one address or prefix a line; `#` starts a comment anywhere.
+/// It keeps no more than a part of it, so that a list has no end it must have.
+pub(super) struct ListReader<R> {
+    input: R,
+    /// What errors call the list.
+    name: String,
+    buffer: Box<[u8]>,
+    /// A line of which the end was not read yet.
+    begun: Vec<u8>,
+    /// Lines before it.
+    lines: u32,
+    has_ended: bool,
+}
+
+impl<R: Read> ListReader<R> {
+    pub(super) fn new(input: R, name: String) -> Self {
+        let buffer = vec![0; PART].into_boxed_slice();
+        Self { input, name, buffer, begun: Vec::new(), lines: 0, has_ended: false }
+    }
+
+    /// Begins anew, at the beginning of the same list.
+    pub(super) fn restart(
+        &mut self,
+        rewind: impl FnOnce(&mut R) -> io::Result<()>,
+    ) -> io::Result<()> {
+        rewind(&mut self.input)?;
+        self.begun.clear();
+        (self.lines, self.has_ended) = (0, false);
+        Ok(())
+    }
+
+    /// What can be read without waiting, or at least something; `None`: all
+    /// was read.
+    pub(super) fn next_part(&mut self) -> io::Result<Option<Part>> {
+        if self.has_ended {
+            return Ok(None);
+        }
+        let length = loop {
+            match self.input.read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        let mut part = Part::default();
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut rest = &buffer[..length];
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.begun.extend_from_slice(&rest[..end]);
+            rest = &rest[end + 1..];
+            self.end_line(&mut part);
+        }
+        self.begun.extend_from_slice(rest);
+        self.buffer = buffer;
+        if self.begun.len() > LONGEST_LINE {
+            part.problems.push(Problem {
+                file: Some(self.name.clone()),
+                line: Some(self.lines + 1),
+                ..Problem::new(format!("the line is longer than {LONGEST_LINE} bytes: write one address or prefix on each"))
+            });
+            self.has_ended = true;
+        } else if length == 0 {
+            self.has_ended = true;
+            self.end_line(&mut part);
+        }
+        Ok(Some(part))
+    }
+
+    fn end_line(&mut self, part: &mut Part) {
+        self.lines = self.lines.saturating_add(1);
+        let line = self.begun.strip_prefix("\u{feff}".as_bytes()).filter(|_| self.lines == 1);
+        let line = String::from_utf8_lossy(line.unwrap_or(&self.begun));
         let content = line.split('#').next().unwrap_or_default();
         let word = content.trim();
-        if word.is_empty() {
-            continue;
-        }
+        let place = || (Some(self.name.clone()), Some(self.lines));
         match parse_network(word) {
+            _ if word.is_empty() => {}
             Ok((prefix, host_bits)) => {
-                list.prefixes.push((prefix, number));
-                with_host_bits += usize::from(host_bits);
-                if host_bits && with_host_bits <= LISTED {
+                part.prefixes.push((prefix, self.lines));
+                if host_bits {
                     let network = Network { prefix, host_bits: Some(word.to_owned()) };
-                    let place =
-                        |note| Note { file: Some(name.to_owned()), line: Some(number), ..note };
-                    list.warnings.extend(network.note().map(place));
+                    let (file, line) = place();
+                    part.warnings.extend(network.note().map(|note| Note { file, line, ..note }));
                 }
             }
-            Err(_) if problems.len() >= LISTED => unlisted += 1,
             Err(error) => {
                 let before = content.chars().take_while(|c| c.is_whitespace()).count();
-                problems.push(Problem {
-                    file: Some(name.to_owned()),
-                    line: Some(number),
-                    column: u32::try_from(before + 1).ok(),
-                    ..Problem::new(error)
-                });
+                let column = u32::try_from(before + 1).ok();
+                let (file, line) = place();
+                part.problems.push(Problem { file, line, column, ..Problem::new(error) });
+            }
+        }
+        self.begun.clear();
+    }
+}
+
+/// Errors or warnings: the first hundred of them, and how many more there were.
+#[derive(Debug)]
+pub(super) struct Several<T> {
+    listed: Vec<T>,
+    more: usize,
+}
+
+impl<T> Default for Several<T> {
+    fn default() -> Self {
+        Self { listed: Vec::new(), more: 0 }
+    }
+}
+
+impl<T> Several<T> {
+    pub(super) fn extend(&mut self, items: impl IntoIterator<Item = T>) {
+        for item in items {
+            if self.listed.len() < LISTED {
+                self.listed.push(item);
+            } else {
+                self.more += 1;
             }
         }
     }
-    if unlisted > 0 {
-        let more = Problem::new(format!("and {unlisted} more errors; correct these first"));
-        problems.push(Problem { file: Some(name.to_owned()), ..more });
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
     }
-    if let Some(more) = with_host_bits.checked_sub(LISTED).filter(|more| *more > 0) {
-        list.warnings.push(Note::new(format!(
-            "and {more} more prefixes with bits set beyond their length; each is taken as its network"
-        )));
+
+    /// All of them; `more` says how many are not listed.
+    pub(super) fn list(mut self, more: impl FnOnce(usize) -> T) -> Vec<T> {
+        if self.more > 0 {
+            self.listed.push(more(self.more));
+        }
+        self.listed
     }
-    if problems.is_empty() { Ok(list) } else { Err(problems) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_list_has_comments_blanks_and_both_families() {
-        let text = "# header\n\n 198.51.100.7 # scan\r\n2001:db8::/32\n198.51.100.9/24\n";
-        let list = parse_list(text.as_bytes(), "list").unwrap_or_default();
-        let shown: Vec<String> =
-            list.prefixes.iter().map(|(net, line)| format!("{net} {line}")).collect();
-        assert_eq!(shown, ["198.51.100.7/32 3", "2001:db8::/32 4", "198.51.100.0/24 5"]);
-        assert_eq!(list.warnings.len(), 1);
-        assert!(list.warnings[0].to_string().starts_with("list:5: `198.51.100.9/24` has bits"));
+    /// Hands out so many bytes at a time.
+    struct Trickle<'a>(&'a [u8], usize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    fn all(bytes: &[u8], at_a_time: usize) -> io::Result<Part> {
+        let mut reader = ListReader::new(Trickle(bytes, at_a_time), "list".to_owned());
+        let mut all = Part::default();
+        while let Some(part) = reader.next_part()? {
+            all.prefixes.extend(part.prefixes);
+            all.warnings.extend(part.warnings);
+            all.problems.extend(part.problems);
+        }
+        Ok(all)
     }
 
     #[test]
-    fn every_bad_line_is_named() {
-        let problems = parse_list(b"198.51.100.7\n  house\n1.2.3.4/33\n\xff\n", "list")
-            .err()
-            .unwrap_or_default();
-        let lines: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
+    fn a_list_has_comments_blanks_and_both_families() -> io::Result<()> {
+        let text = "\u{feff}# header\n\n 198.51.100.7 # scan\r\n2001:db8::/32\n198.51.100.9/24";
+        for at_a_time in 1..=text.len() {
+            let list = all(text.as_bytes(), at_a_time)?;
+            let shown: Vec<String> =
+                list.prefixes.iter().map(|(net, line)| format!("{net} {line}")).collect();
+            assert_eq!(shown, ["198.51.100.7/32 3", "2001:db8::/32 4", "198.51.100.0/24 5"]);
+            assert_eq!(list.warnings.len(), 1);
+            assert!(list.warnings[0].to_string().starts_with("list:5: `198.51.100.9/24` has bits"));
+            assert_eq!(list.problems, []);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_bad_line_is_named() -> io::Result<()> {
+        let list = all(b"198.51.100.7\n  house\n1.2.3.4/33\n\xff\n", 1000)?;
+        let place = |problem: &Problem| (problem.line, problem.column);
+        let lines: Vec<_> = list.problems.iter().map(place).collect();
         assert_eq!(lines, [(Some(2), Some(3)), (Some(3), Some(1)), (Some(4), Some(1))]);
+        Ok(())
     }
 
     #[test]
-    fn errors_beyond_the_hundredth_are_counted() {
-        let problems = parse_list("x\n".repeat(150).as_bytes(), "list").err().unwrap_or_default();
-        assert_eq!(problems.len(), 101);
-        assert!(problems[100].to_string().contains("50 more errors"));
+    fn a_line_without_an_end_is_not_kept() -> io::Result<()> {
+        let mut reader = ListReader::new(io::repeat(b'#'), "list".to_owned());
+        let part = reader.next_part()?.unwrap_or_default();
+        assert!(
+            part.problems
+                .iter()
+                .any(|problem| problem.to_string().contains("list:1: the line is longer"))
+        );
+        assert_eq!(reader.next_part()?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_read_can_be_read_again() -> io::Result<()> {
+        let text = io::Cursor::new("192.0.2.1\n192.0.2.2\n");
+        let mut reader = ListReader::new(text, "list".to_owned());
+        let first = reader.next_part()?;
+        reader.restart(|text| {
+            text.set_position(0);
+            Ok(())
+        })?;
+        assert_eq!(reader.next_part()?, first);
+        Ok(())
+    }
+
+    #[test]
+    fn beyond_the_hundredth_they_are_counted() {
+        let mut several = Several::default();
+        several.extend(0..150);
+        let listed = several.list(|more| more + 1000);
+        assert_eq!((listed.len(), listed.last()), (101, Some(&1050)));
     }
 
     #[test]

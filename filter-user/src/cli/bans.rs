@@ -1,66 +1,50 @@
 //! `ban`, `unban` and `bans`.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    fs::File,
+    io::{self, Seek as _, SeekFrom, Write as _},
+    os::fd::AsFd as _,
     path::Path,
+    time::Instant,
 };
 
 use ipnet::IpNet;
 
 use super::{
     args,
-    ban_list::{BanList, parse_list},
+    ban_list::{ListReader, Several},
     error::CliError,
     output::{Output, or_dash, warn},
 };
-use crate::{
-    control::{
-        BanPage, Banned, Client, ClientError, Command, Failure, Note, Problem, Unbanned, VERSION,
-    },
-    policy::{ReadError, read_file},
+use crate::control::{
+    BanPage, Banned, Client, ClientError, Command, Failure, IDLE, Note, Problem, Unbanned, VERSION,
 };
 
 /// Prefixes in one request.
 const BATCH: usize = 10_000;
-/// The longest list on standard input, in bytes, as of a file.
-const LONGEST: u64 = 64 << 20;
 
 pub(super) fn ban(socket: &Path, args: &args::Ban, out: &mut Output) -> Result<(), CliError> {
-    let (prefixes, mut warnings, file) = match (&args.prefix, &args.from) {
+    let mut request = Request::new(socket, args)?;
+    let single = args.prefix.as_ref();
+    match (single, &args.from) {
         (Some(network), _) => {
-            (vec![(network.prefix, 0)], network.note().into_iter().collect(), None)
+            request.warnings.extend(network.note());
+            request.send(&[(network.prefix, 0)], false)?;
         }
-        (None, Some(path)) => {
-            let name = if path == Path::new("-") {
-                "standard input".to_owned()
-            } else {
-                path.display().to_string()
-            };
-            let bytes =
-                read(path).map_err(|reason| CliError::Read { file: name.clone(), reason })?;
-            let BanList { prefixes, warnings } =
-                parse_list(&bytes, &name).map_err(CliError::Invalid)?;
-            (prefixes, warnings, Some(name))
-        }
+        (None, Some(path)) => request.send_list(path)?,
         // The definition of the command line asks for one of them.
-        (None, None) => (Vec::new(), Vec::new(), None),
-    };
-    let mut client = Client::connect(socket)?;
-    let mut send = |only_check| send(&mut client, args, &prefixes, file.as_deref(), only_check);
-    // All of them or none, as far as can be told beforehand.
-    if prefixes.len() > BATCH {
-        send(true)?;
+        (None, None) => {}
     }
-    let banned = send(false)?;
-    warnings.extend(banned.warnings);
-    let banned = Banned { warnings, ..banned };
+    let more = |more| Note::new(format!("and {more} more warnings"));
+    let Request { banned, until, warnings, .. } = request;
+    let banned = Banned { banned, until, warnings: warnings.list(more) };
     if out.json {
         return Ok(out.json(&banned)?);
     }
     warn(&banned.warnings);
-    let what = match prefixes.as_slice() {
-        [(prefix, _)] => shown(prefix),
-        _ => format!("{} addresses and prefixes", banned.banned),
+    let what = match single {
+        Some(network) => shown(&network.prefix),
+        None => format!("{} addresses and prefixes", banned.banned),
     };
     match &banned.until {
         Some(until) => out.line(format_args!("banned {what} until {until}"))?,
@@ -69,37 +53,127 @@ pub(super) fn ban(socket: &Path, args: &args::Ban, out: &mut Output) -> Result<(
     Ok(())
 }
 
-/// Sends a list in batches.
-fn send(
-    client: &mut Client,
-    args: &args::Ban,
-    prefixes: &[(IpNet, u32)],
-    file: Option<&str>,
-    only_check: bool,
-) -> Result<Banned, CliError> {
-    let mut sum = Banned { banned: 0, until: None, warnings: Vec::new() };
-    for batch in prefixes.chunks(BATCH) {
-        let command = Command::Ban {
-            prefixes: batch.iter().map(|(prefix, _)| *prefix).collect(),
-            for_ms: args
-                .duration
-                .map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
-            reason: args.reason.clone(),
-            force: args.force,
-            only_check,
+/// Bans of one command line, and what came of them so far.
+struct Request<'a> {
+    socket: &'a Path,
+    client: Client,
+    /// When the daemon last answered.
+    answered: Instant,
+    args: &'a args::Ban,
+    /// What errors call the list.
+    name: Option<String>,
+    banned: u64,
+    until: Option<String>,
+    warnings: Several<Note>,
+}
+
+impl<'a> Request<'a> {
+    fn new(socket: &'a Path, args: &'a args::Ban) -> Result<Self, ClientError> {
+        Ok(Self {
+            socket,
+            client: Client::connect(socket)?,
+            answered: Instant::now(),
+            args,
+            name: None,
+            banned: 0,
+            until: None,
+            warnings: Several::default(),
+        })
+    }
+
+    /// Bans a list. One that can be read twice is banned whole or not at all,
+    /// as far as can be told beforehand. Any other is banned as it comes.
+    fn send_list(&mut self, path: &Path) -> Result<(), CliError> {
+        let name = match path == Path::new("-") {
+            true => "standard input".to_owned(),
+            false => path.display().to_string(),
         };
-        let Banned { banned, until, warnings } =
-            client.ask(command).map_err(|error| match error {
+        self.name = Some(name.clone());
+        let unreadable =
+            |error: io::Error| CliError::Read { file: name.clone(), reason: error.into() };
+        let mut file = open(path).map_err(unreadable)?;
+        let can_reread = file.metadata().map_err(unreadable)?.is_file();
+        let start = if can_reread { file.stream_position().map_err(unreadable)? } else { 0 };
+        let mut list = ListReader::new(file, name.clone());
+        if can_reread {
+            let mut problems = Several::default();
+            while let Some(part) = list.next_part().map_err(unreadable)? {
+                problems.extend(part.problems);
+                if problems.is_empty() {
+                    self.send(&part.prefixes, true)?;
+                }
+            }
+            self.refuse(problems)?;
+            let rewind = |file: &mut File| file.seek(SeekFrom::Start(start)).map(drop);
+            list.restart(rewind).map_err(unreadable)?;
+        }
+        while let Some(part) = list.next_part().map_err(unreadable)? {
+            let mut problems = Several::default();
+            problems.extend(part.problems);
+            self.refuse(problems)?;
+            self.warnings.extend(part.warnings);
+            self.send(&part.prefixes, false)?;
+        }
+        Ok(())
+    }
+
+    /// Ends here if there are errors.
+    fn refuse(&self, problems: Several<Problem>) -> Result<(), CliError> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let more = |more| Problem {
+            file: self.name.clone(),
+            ..Problem::new(format!("and {more} more errors; correct these first"))
+        };
+        let mut problems = problems.list(more);
+        problems.extend(so_far(self.banned));
+        Err(CliError::Invalid(problems))
+    }
+
+    /// Sends prefixes with their lines, or asks whether they would be banned.
+    fn send(&mut self, prefixes: &[(IpNet, u32)], only_check: bool) -> Result<(), ClientError> {
+        for batch in prefixes.chunks(BATCH) {
+            let length = self.args.duration;
+            let command = Command::Ban {
+                prefixes: batch.iter().map(|(prefix, _)| *prefix).collect(),
+                for_ms: length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
+                reason: self.args.reason.clone(),
+                force: self.args.force,
+                only_check,
+            };
+            // The daemon closes a connection that is silent for long.
+            if self.answered.elapsed() > IDLE / 2 {
+                self.client = Client::connect(self.socket)?;
+            }
+            let answer: Banned = self.client.ask(command).map_err(|error| match error {
                 ClientError::Failure(failure) => {
-                    ClientError::Failure(locate(failure, batch, file, sum.banned))
+                    ClientError::Failure(locate(failure, batch, self.name.as_deref(), self.banned))
                 }
                 other => other,
             })?;
-        sum.banned += banned;
-        sum.until = until;
-        sum.warnings.extend(warnings);
+            self.answered = Instant::now();
+            if !only_check {
+                self.banned += answer.banned;
+                self.until = answer.until;
+                self.warnings.extend(answer.warnings);
+            }
+        }
+        Ok(())
     }
-    Ok(sum)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if path == Path::new("-") {
+        return io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    }
+    File::open(path)
+}
+
+/// What to say of a list of which a part is banned.
+fn so_far(banned: u64) -> Option<Problem> {
+    let text = format!("the first {banned} of the list are banned, the others are not");
+    (banned > 0).then(|| Problem::new(text))
 }
 
 /// Says of a failure which line of the list it is about, and what was banned before it.
@@ -116,21 +190,8 @@ fn locate(failure: Failure, batch: &[(IpNet, u32)], file: Option<&str>, banned: 
         problem
     };
     let mut errors: Vec<Problem> = failure.errors.into_iter().map(locate).collect();
-    if banned > 0 {
-        errors.push(Problem::new(format!(
-            "the first {banned} of the list are banned, the others are not"
-        )));
-    }
+    errors.extend(so_far(banned));
     Failure { code: failure.code, errors }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
-    if path != Path::new("-") {
-        return read_file(path);
-    }
-    let mut bytes = Vec::new();
-    io::stdin().lock().take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST { Err(ReadError::TooLarge) } else { Ok(bytes) }
 }
 
 pub(super) fn unban(socket: &Path, args: &args::Unban, out: &mut Output) -> Result<(), CliError> {

@@ -70,17 +70,30 @@ pub struct Options {
 /// When it could not start. Then nothing is attached.
 pub fn run(options: Options) -> Result<(), DaemonError> {
     let config = std::path::absolute(&options.config).unwrap_or_else(|_| options.config.clone());
+<<<<<<< HEAD
+=======
+    let text = policy::read_text(&config)?;
+    let mut contents = Contents::default();
+    let loaded = policy::parse_with(&text, &config, &mut |path| contents.read(path))?;
+    for warning in &loaded.warnings {
+        warn!("{}", Note::from(warning));
+    }
+    let mut socket = ControlSocket::take(&options.socket)?;
+>>>>>>> 80a2566
     let state = match StateDir::take(&options.state) {
         Err(error @ StateError::Locked(_)) => return Err(error.into()),
         // A host whose disk is broken is guarded all the same.
         taken => taken.inspect_err(|error| warn!("nothing will be saved: {error}")).ok(),
     };
+<<<<<<< HEAD
     let policies = state.as_ref().map(|state| Policies::new(state.path()));
     let first = first_policy::choose(&config, policies.as_ref())?;
     for warning in &first.loaded.warnings {
         warn!("{}", Note::from(warning));
     }
     let mut socket = ControlSocket::take(&options.socket)?;
+=======
+>>>>>>> 80a2566
     let pins = options.pins.as_deref().map(Pins::open).transpose().map_err(LoadError::from)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

@@ -366,7 +366,12 @@ impl Kernel {
     }
 }
 
-fn prefix_of(text: &str) -> IpNet {
+/// A prefix, or the one that a single address is.
+///
+/// # Panics
+/// If it is neither.
+#[must_use]
+pub fn prefix_of(text: &str) -> IpNet {
     let whole = text.parse().map(|address: std::net::IpAddr| IpNet::from(address));
     whole.or_else(|_| text.parse()).unwrap_or_else(|error| panic!("`{text}` is no prefix: {error}"))
 }

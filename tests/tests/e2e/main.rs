@@ -4,7 +4,11 @@ mod account;
 mod attach;
 mod attack;
 mod ban;
+<<<<<<< HEAD
 mod confirm;
+=======
+mod ban_state;
+>>>>>>> 80a2566
 mod connect;
 mod container;
 mod fragments;

@@ -34,6 +34,7 @@ fn without_root_nothing_is_done_and_root_is_named() {
         let mut command = Command::new(nodewall());
         command.arg("run").arg("--socket").arg(installed.path(socket));
         command.arg("--config").arg(installed.write("p.toml", POLICY).expect("written"));
+        command.arg("--state").arg(installed.path("open/state"));
         command.uid(NOBODY).gid(NOBODY);
         command
     };
@@ -224,7 +225,8 @@ fn a_machine_may_enforce_without_being_forced() {
     installed.write("p.toml", policy).expect("written");
     let run = |more: &[&str]| {
         let mut command = Command::new(nodewall());
-        command.arg("run").arg("--socket").arg(&socket).arg("--config").arg(&config).args(more);
+        command.arg("run").arg("--socket").arg(&socket).arg("--config").arg(&config);
+        command.arg("--state").arg(installed.outside("state")).args(more);
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,9 +1,10 @@
 //! Bans: single addresses and prefixes, their end, and what stands above them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use filter_common::Reason;
-use nodewall_tests::verdict::{Expected, Kernel, with_kernel};
+use filter_common::{Reason, tables::bans};
+use filter_user::dataplane::{Ban, Restored};
+use nodewall_tests::verdict::{Expected, Kernel, prefix_of, with_kernel};
 use sandbox::packet::frame;
 
 use crate::common::{HOST, HOST6};
@@ -159,7 +160,7 @@ fn ends() {
         kernel.wait(SHORT + Duration::from_millis(50));
         judge(kernel, &short, open);
         judge(kernel, &long, Reason::Banned);
-        let ended = match kernel.plane.bans().expire() {
+        let ended = match kernel.plane.bans().expire(1000) {
             Ok(ended) => ended,
             Err(error) => panic!("{error}"),
         };
@@ -227,5 +228,66 @@ fn neighbours_of_what_is_taken_back() {
         kernel.ban("198.16.0.0/14", None);
         judge(kernel, &["198.16.0.1", "198.17.0.1", "198.19.255.255"], Reason::Banned);
         judge(kernel, &["198.15.255.255", "198.20.0.0"], Expected::rule("ssh"));
+    });
+}
+
+/// What was saved is put in force over what the kernel holds already, as after
+/// a restart; and over nothing, as after a reboot.
+#[test]
+fn what_was_saved_is_put_in_force() {
+    const SHORT: Duration = Duration::from_millis(300);
+    with_kernel(|kernel| {
+        kernel.policy(POLICY);
+        let open = Expected::rule("ssh");
+        let saved = ["203.0.113.9", "203.0.113.64/26", "198.18.0.0/16", "2001:db8:a:1::/64"];
+        let restore = |kernel: &mut Kernel| {
+            let ban = Arc::new(Ban { until: None, reason: Some("saved".to_owned()) });
+            let nets = saved.iter().map(|text| prefix_of(text));
+            let nets: BTreeMap<_, _> = nets.map(|net| (net, Arc::clone(&ban))).collect();
+            for net in nets.keys() {
+                kernel.model.ban(*net, bans::FOREVER);
+            }
+            match kernel.plane.bans().restore(nets) {
+                Ok(restored) => restored,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let inside =
+            ["203.0.113.9", "203.0.113.100", "198.18.4.4", "198.18.3.3", "2001:db8:a:1::1"];
+        assert_eq!(restore(kernel), Restored::default());
+        judge(kernel, &inside, Reason::Banned);
+        for ban in saved {
+            kernel.unban(ban);
+        }
+        judge(kernel, &inside, open);
+
+        // Known to the kernel alone, known otherwise, and over.
+        kernel.ban("198.19.0.1", None);
+        kernel.ban("198.19.1.0/24", None);
+        kernel.ban("203.0.113.9", Some(SHORT));
+        kernel.ban("203.0.113.64/26", Some(SHORT));
+        kernel.ban("198.18.3.0/24", Some(SHORT));
+        kernel.ban("203.0.112.9", Some(SHORT));
+        kernel.wait(SHORT + Duration::from_millis(50));
+        assert_eq!(restore(kernel), Restored { adopted: 2, no_room: 0 });
+        judge(kernel, &inside, Reason::Banned);
+        judge(kernel, &["198.19.0.1", "198.19.1.9"], Reason::Banned);
+        judge(kernel, &["203.0.112.9", "198.19.0.2", "198.19.2.1"], open);
+        let bans = kernel.plane.bans_ref();
+        let told: Vec<String> = bans
+            .after(None)
+            .filter(|(_, ban)| ban.reason.is_none())
+            .map(|(net, _)| net.to_string())
+            .collect();
+        assert_eq!(
+            (bans.len(), told),
+            (6, vec!["198.19.0.1/32".to_owned(), "198.19.1.0/24".to_owned()])
+        );
+        // The list and the kernel agree: what is taken back is.
+        for ban in saved.iter().chain(&["198.19.0.1", "198.19.1.0/24"]) {
+            kernel.unban(ban);
+        }
+        judge(kernel, &inside, open);
+        judge(kernel, &["198.19.0.1", "198.19.1.9"], open);
     });
 }

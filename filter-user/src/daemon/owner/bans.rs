@@ -110,6 +110,12 @@ impl Owner {
     /// Whether all of them fit.
     fn check_room(&self, prefixes: &[IpNet]) -> Result<(), MapFault> {
         let bans = self.plane.bans_ref();
+        let fits = |(entries, capacity): (u32, u32)| {
+            entries as usize + prefixes.len() <= capacity as usize
+        };
+        if bans.fill().into_iter().all(fits) {
+            return Ok(());
+        }
         let new: BTreeSet<IpNet> =
             prefixes.iter().map(IpNet::trunc).filter(|net| bans.get(net).is_none()).collect();
         let wide = new.iter().filter(|net| net.prefix_len() < net.max_prefix_len()).count();

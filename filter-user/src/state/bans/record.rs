@@ -175,12 +175,12 @@ pub struct Damage {
 
 /// Reads a file. What is damaged is passed over.
 pub fn decode(bytes: &[u8], clocks: &Clocks) -> Read {
-    let mut read = Read::default();
+    let (mut read, mut changes) = (Read::default(), Vec::new());
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
         if let Some(payload) = framed(rest)
-            && apply(payload, clocks, &mut read).is_some()
+            && apply(payload, clocks, &mut read, &mut changes).is_some()
         {
             at += HEADER + payload.len();
             continue;
@@ -193,8 +193,20 @@ pub fn decode(bytes: &[u8], clocks: &Clocks) -> Read {
         damage.bytes += length;
         at += length;
     }
+    read.entries = changes.len();
+    // Of each prefix the last word. Sorted first, for a map that is made at once
+    // from what is in order is made ten times faster, and smaller.
+    changes.sort_by_key(|(net, _)| *net);
+    let last = changes.chunk_by_mut(|(one, _), (other, _)| one == other).filter_map(|of_one| {
+        let (net, ban) = of_one.last_mut()?;
+        Some((*net, ban.take()?))
+    });
+    read.bans = last.collect();
     read
 }
+
+/// A prefix, and what it was banned with; `None`: the ban was taken back.
+type Entry = (IpNet, Option<Arc<Ban>>);
 
 /// The payload of the record at the beginning of `rest`.
 fn framed(rest: &[u8]) -> Option<&[u8]> {
@@ -215,7 +227,7 @@ fn is_cut(rest: &[u8]) -> bool {
 }
 
 /// `None`: the payload means nothing, and nothing was done.
-fn apply(payload: &[u8], clocks: &Clocks, read: &mut Read) -> Option<()> {
+fn apply(payload: &[u8], clocks: &Clocks, read: &mut Read, changes: &mut Vec<Entry>) -> Option<()> {
     let mut reader = Reader(payload);
     let [kind] = reader.array()?;
     match kind {
@@ -238,15 +250,11 @@ fn apply(payload: &[u8], clocks: &Clocks, read: &mut Read) -> Option<()> {
             let nets = reader.nets()?;
             let ban = Arc::new(ban);
             read.reckoned |= reckoned;
-            read.entries += nets.len();
-            read.bans.extend(nets.into_iter().map(|net| (net, Arc::clone(&ban))));
+            changes.extend(nets.into_iter().map(|net| (net, Some(Arc::clone(&ban)))));
         }
         UNBAN => {
             let nets = reader.nets()?;
-            read.entries += nets.len();
-            for net in nets {
-                read.bans.remove(&net);
-            }
+            changes.extend(nets.into_iter().map(|net| (net, None)));
         }
         _ => return None,
     }

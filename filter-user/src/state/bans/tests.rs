@@ -213,15 +213,10 @@ fn the_file_is_written_anew_when_most_of_it_came_to_nothing() -> Outcome {
     file.save(&[Change::Ban(&many, &ban(None, None))])?;
     let before = fs::metadata(&path)?.len();
     held.tend(&mut file);
-    assert!(!directory.path().join(NEW).exists(), "{} are borne with", SLACK);
-    held.ban(&mut file, "10.2.0.0/16 10.3.0.0/16 10.4.0.0/16", &ban(None, None))?;
-    held.unban(&mut file, "10.4.0.0/16")?;
-    // These were taken back by the end of their time, which is not written down.
-    held.0.remove(&nets("10.3.0.0/16")[0]);
-    let entries = || file.log.as_ref().map_or(0, |log| log.entries);
-    assert!(entries() > 2 * held.0.len() + SLACK - 1, "{}", entries());
-    held.unban(&mut file, "10.5.0.0/16")?;
-    (0..8).for_each(|n| drop(held.unban(&mut file, &format!("10.6.{n}.0/24"))));
+    assert!(!directory.path().join(NEW).exists(), "so many are borne with");
+    for n in 0..4 {
+        held.unban(&mut file, &format!("10.6.{n}.0/24"))?;
+    }
     held.tend(&mut file);
     assert!(directory.path().join(NEW).exists());
     // Changes while it is written: to what was listed, and to what is yet to be.
