@@ -11,6 +11,7 @@ mod ban_state;
 >>>>>>> 80a2566
 mod connect;
 mod container;
+mod control;
 mod fragments;
 mod input;
 mod lock_out;
