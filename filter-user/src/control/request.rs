@@ -104,6 +104,22 @@ pub enum Command {
     Detach,
 }
 
+impl Command {
+    /// Whether it changes nothing: for those who may only read. What is not
+    /// known to change nothing does not belong here.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(
+            self,
+            Self::Status
+                | Self::Rules
+                | Self::Sources { .. }
+                | Self::Diff { .. }
+                | Self::Bans { .. }
+        )
+    }
+}
+
 /// The text of a policy, and what it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyText {

@@ -72,7 +72,9 @@ impl ControlSocket {
         })();
         let unheard = made.map_err(|error: nix::Error| fault(path, "made")(error.into()))?;
         let socket = Self { path: path.to_owned(), unheard: Some(unheard), _lock: lock };
-        fs::set_permissions(path, Permissions::from_mode(0o660))
+        // Whoever can reach it may connect: a file has one group, and two may ask.
+        // The credentials of the peer decide.
+        fs::set_permissions(path, Permissions::from_mode(0o666))
             .map_err(fault(path, "given its mode"))?;
         Ok(socket)
     }
@@ -144,7 +146,7 @@ mod tests {
         assert!(matches!(ControlSocket::take(&path), Err(DaemonError::Locked(_))));
         let listener = first.listen()?;
         assert!(listener.is_some() && connects(&path));
-        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o660);
+        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o666);
         drop(first);
         assert!(!path.exists());
         ControlSocket::take(&path)?;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Guarded, closed, eventually, in_vm, instance, nodewall, open, ready, ready_outside_of_vms,
-    rule_for, soon, source, within,
+    Guarded, closed, ctl, eventually, expect_code, in_vm, instance, nodewall, open, ready,
+    ready_outside_of_vms, rule_for, soon, source, within,
 };
 use sandbox::{Daemon, Instance, Policy, Sandbox, Server, tcp_listen};
 
@@ -41,6 +41,14 @@ fn crash(guarded: Guarded, change: impl FnOnce(&Instance)) -> Guarded {
     daemon.kill();
     change(&instance);
     Guarded { daemon: start(&instance), world }
+}
+
+/// [`crash`], with what a reboot does to the kernel's tables besides.
+fn reboot(guarded: Guarded, change: impl FnOnce(&Instance)) -> Guarded {
+    crash(guarded, |instance| {
+        expect_code(&["detach"], &ctl(instance, &["detach", "--yes"]), 0);
+        change(instance);
+    })
 }
 
 /// Prefix, end and reason of each ban.
@@ -77,6 +85,8 @@ fn bans_are_back_after_a_crash_with_their_ends_and_reasons() {
     assert_eq!(before.len(), 4);
     let guarded = crash(guarded, |_| {});
     assert_eq!(bans(&guarded), before);
+    let guarded = reboot(guarded, |_| {});
+    assert_eq!(bans(&guarded), before);
     let peer = guarded.peer();
     for banned in ["203.0.113.7", "203.0.113.100", "203.0.113.8"] {
         closed(peer, source(banned), to);
@@ -88,6 +98,8 @@ fn bans_are_back_after_a_crash_with_their_ends_and_reasons() {
     // One that ended while nobody was there does not come back.
     guarded.ok(&["ban", "203.0.113.10", "--for", "1s"]);
     let guarded = crash(guarded, |_| std::thread::sleep(Duration::from_millis(1100)));
+    assert_eq!(bans(&guarded).len(), 3);
+    let guarded = reboot(guarded, |_| {});
     assert_eq!(bans(&guarded).len(), 3);
     assert_eq!(ban_file(&guarded)["problem"], serde_json::Value::Null);
     assert_eq!(ban_file(&guarded)["lost"], serde_json::Value::Null);
@@ -124,9 +136,12 @@ fn a_million_bans_and_a_hundred_thousand_prefixes_are_back_after_a_crash() {
     assert!(output.status.success(), "{output:?}");
     assert!(said.contains(&format!("\"banned\":{}", SINGLES + WIDE)), "{said}");
 
+    // Once over what the kernel still holds, once from the file alone.
+    let all = (Some(SINGLES.into()), Some(WIDE.into()));
     let guarded = crash(guarded, |_| {});
-    assert_eq!(entries(&guarded, "bans"), Some(SINGLES.into()));
-    assert_eq!(entries(&guarded, "ban_prefixes"), Some(WIDE.into()));
+    assert_eq!((entries(&guarded, "bans"), entries(&guarded, "ban_prefixes")), all);
+    let guarded = reboot(guarded, |_| {});
+    assert_eq!((entries(&guarded, "bans"), entries(&guarded, "ban_prefixes")), all);
     closed(guarded.peer(), source("203.0.113.7"), server.address());
     open(guarded.peer(), source("203.0.113.8"), server.address());
     let one_more = guarded.code(&["ban", "203.0.113.8"], 1);
@@ -144,7 +159,7 @@ fn a_damaged_file_loses_what_was_damaged_and_says_so() {
     }
     let path = |instance: &Instance| instance.outside("state/bans");
     // The last write was cut off.
-    let guarded = crash(guarded, |instance| {
+    let guarded = reboot(guarded, |instance| {
         let bytes = fs::read(path(instance)).expect("there is a file");
         fs::write(path(instance), &bytes[..bytes.len() - 3]).expect("written");
     });
@@ -156,7 +171,7 @@ fn a_damaged_file_loses_what_was_damaged_and_says_so() {
     assert!(guarded.daemon.stderr().contains(&lost), "{}", guarded.daemon.stderr());
     assert!(guarded.ok(&["status"]).stdout.contains(&lost));
     // The first one is damaged.
-    let guarded = crash(guarded, |instance| {
+    let guarded = reboot(guarded, |instance| {
         let mut bytes = fs::read(path(instance)).expect("there is a file");
         bytes[14] ^= 1;
         fs::write(path(instance), &bytes).expect("written");
@@ -167,7 +182,7 @@ fn a_damaged_file_loses_what_was_damaged_and_says_so() {
     let lost = ban_file(&guarded)["lost"].as_str().expect("it says so").to_owned();
     assert!(lost.contains("damaged") && lost.contains("1 bans"), "{lost}");
     // Nothing but noise.
-    let guarded = crash(guarded, |instance| {
+    let guarded = reboot(guarded, |instance| {
         let noise: Vec<u8> =
             (0..5000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         fs::write(path(instance), noise).expect("written");
@@ -175,7 +190,16 @@ fn a_damaged_file_loses_what_was_damaged_and_says_so() {
     assert_eq!(bans(&guarded).len(), 0);
     assert!(guarded.instance().outside("state/bans.damaged").exists());
     guarded.ok(&["ban", "203.0.113.7"]);
-    let guarded = crash(guarded, |_| {});
+    let guarded = reboot(guarded, |_| {});
+    assert_eq!(bans(&guarded).len(), 1);
+    // What the kernel holds needs no file, and comes into the new one.
+    let guarded = crash(guarded, |instance| fs::write(path(instance), "noise").expect("written"));
+    assert_eq!(bans(&guarded).len(), 1);
+    closed(guarded.peer(), source("203.0.113.7"), server.address());
+    eventually("it is in the file", || {
+        fs::read(path(guarded.instance())).is_ok_and(|bytes| bytes.starts_with(b"nwB1"))
+    });
+    let guarded = reboot(guarded, |_| {});
     assert_eq!(bans(&guarded).len(), 1);
 }
 
@@ -219,7 +243,7 @@ fn on_a_full_disk_a_ban_holds_and_the_answer_says_what_is_missing() {
     within(soon() * 6, "all is saved", || ban_file(&guarded)["problem"].is_null());
     let before = bans(&guarded);
     assert_eq!(before.len(), 20_002);
-    let guarded = crash(guarded, |_| {});
+    let guarded = reboot(guarded, |_| {});
     assert_eq!(bans(&guarded), before);
 }
 

@@ -8,6 +8,7 @@ mod ban_state;
 mod confirm;
 mod connect;
 mod container;
+mod control;
 mod fragments;
 mod input;
 mod interfaces;

@@ -231,6 +231,32 @@ fn neighbours_of_what_is_taken_back() {
     });
 }
 
+/// The tables write IPv4 addresses as IPv6 ones.
+#[test]
+fn all_of_ipv6_is_nothing_of_ipv4() {
+    with_kernel(|kernel| {
+        kernel.policy(POLICY);
+        let open = Expected::rule("ssh");
+        for all in ["::/0", "::/64"] {
+            kernel.ban("203.0.113.9", None);
+            kernel.ban("198.18.0.0/16", None);
+            kernel.ban(all, None);
+            judge(kernel, &["203.0.113.9", "198.18.0.1"], Reason::Banned);
+            judge(kernel, &["203.0.113.10", "198.19.0.1"], open);
+            kernel.ban("0.0.0.0/0", None);
+            judge(kernel, &["203.0.113.9", "203.0.113.10", "198.19.0.1"], Reason::Banned);
+            kernel.unban("0.0.0.0/0");
+            judge(kernel, &["203.0.113.9", "198.18.0.1"], Reason::Banned);
+            judge(kernel, &["203.0.113.10", "198.19.0.1"], open);
+            for ban in ["203.0.113.9", "198.18.0.0/16", all] {
+                kernel.unban(ban);
+            }
+        }
+        kernel.ban("::/0", None);
+        judge(kernel, &["2001:db8::1"], Reason::Banned);
+    });
+}
+
 /// What was saved is put in force over what the kernel holds already, as after
 /// a restart; and over nothing, as after a reboot.
 #[test]

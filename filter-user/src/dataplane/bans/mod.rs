@@ -4,14 +4,18 @@
 mod list;
 mod restore;
 
-use std::{sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aya::{
     Ebpf,
     maps::{Array, HashMap, LpmTrie, MapData, lpm_trie::Key},
 };
 use filter_common::{Address, tables::bans};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use self::list::{List, end, is_single};
 pub use self::restore::Restored;
@@ -20,6 +24,9 @@ use crate::compile::{filter_places, prefix_bits};
 
 /// Prefixes wider than one address that can be banned at a time.
 const PREFIXES: u32 = 100_000;
+
+/// The end of an entry that bans nobody.
+const OVER: u64 = 0;
 
 /// What is said of a ban, or of all bans of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,6 +197,22 @@ impl Bans {
     }
 
     fn write_entry(&mut self, net: &IpNet, until: u64) -> Result<(), MapFault> {
+        // An IPv6 prefix that holds the mapped IPv4 addresses is none of theirs: a
+        // longer entry that says nothing stands between.
+        let all_ipv4 = IpNet::V4(Ipv4Net::default());
+        if Self::is_around_ipv4(net) && self.list.get(&all_ipv4).is_none() {
+            self.put_entry(&all_ipv4, OVER)?;
+        }
+        self.put_entry(net, until)
+    }
+
+    /// Whether IPv4 addresses, as the tables write them, lie in an IPv6 prefix.
+    fn is_around_ipv4(net: &IpNet) -> bool {
+        let IpNet::V6(net) = net else { return false };
+        net.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped())
+    }
+
+    fn put_entry(&mut self, net: &IpNet, until: u64) -> Result<(), MapFault> {
         let (address, length) = prefix_bits(net);
         self.prefixes.insert(&Key::new(length, address), until, 0).map_err(|error| {
             match MapFault::is_full(&error) {
@@ -212,6 +235,11 @@ impl Bans {
     /// Removes the entry of a prefix from the kernel.
     fn erase(&mut self, net: &IpNet) -> Result<(), MapFault> {
         let (address, length) = prefix_bits(net);
+        if *net == IpNet::V4(Ipv4Net::default())
+            && self.list.wide().any(|(other, _)| Self::is_around_ipv4(other))
+        {
+            return self.put_entry(net, OVER);
+        }
         if is_single(net) {
             self.addresses.remove(&address).map_err(MapFault::of("BANS", "write"))
         } else {

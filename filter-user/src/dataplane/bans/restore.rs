@@ -10,7 +10,7 @@ use std::{
 use filter_common::{Address, tables::bans::FOREVER};
 use ipnet::IpNet;
 
-use super::{Ban, Bans, List, PREFIXES, Until, each_word, end, is_single, now};
+use super::{Ban, Bans, List, OVER, PREFIXES, Until, each_word, end, is_single, now};
 use crate::{
     compile::prefix_bits,
     dataplane::{MapFault, boot_time},
@@ -77,7 +77,8 @@ impl Bans {
         }
         for entry in self.prefixes.iter() {
             let (key, until) = entry.map_err(MapFault::of("BAN_PREFIXES", "read"))?;
-            entries.extend(net_of(key.data(), key.prefix_len()).map(|net| (net, until)));
+            let net = net_of(key.data(), key.prefix_len()).filter(|_| until != OVER);
+            entries.extend(net.map(|net| (net, until)));
         }
         Ok(entries)
     }
