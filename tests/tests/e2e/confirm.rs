@@ -3,7 +3,8 @@
 use std::{thread, time::Duration};
 
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, eventually, expect_code, in_vm, open, ready, rule_for,
+    Guarded, closed, ctl, eventually, expect_code, in_vm, open, ready, ready_outside_of_vms,
+    rule_for,
 };
 use sandbox::{Daemon, Instance, Policy, Sandbox, Server, tcp_listen};
 
@@ -47,7 +48,7 @@ fn again(installed: &Instance) -> Daemon {
 
 #[test]
 fn what_is_not_confirmed_in_time_is_taken_back() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let (guarded, _servers) = world();
@@ -74,7 +75,7 @@ fn what_is_not_confirmed_in_time_is_taken_back() {
 
 #[test]
 fn what_is_confirmed_stays() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let (guarded, _servers) = world();
@@ -105,7 +106,7 @@ fn the_kernel_takes_it_back_without_the_daemon() {
 
 #[test]
 fn a_restart_brings_what_was_confirmed() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let (guarded, _servers) = world();
@@ -134,7 +135,7 @@ fn a_restart_brings_what_was_confirmed() {
 
 #[test]
 fn a_rollback_goes_one_step_and_outlives_a_restart() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let (guarded, _servers) = world();
@@ -167,7 +168,7 @@ fn a_rollback_goes_one_step_and_outlives_a_restart() {
 
 #[test]
 fn a_pending_change_can_be_taken_back_by_hand() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let (guarded, _servers) = world();
@@ -187,7 +188,7 @@ fn a_pending_change_can_be_taken_back_by_hand() {
 
 #[test]
 fn a_broken_file_starts_with_the_last_confirmed_policy() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let (guarded, _servers) = world();
@@ -210,7 +211,7 @@ fn a_broken_file_starts_with_the_last_confirmed_policy() {
 
 #[test]
 fn sets_are_kept_with_their_policy() {
-    if !ready() {
+    if !ready_outside_of_vms() {
         return;
     }
     let (guarded, _servers) = world();
