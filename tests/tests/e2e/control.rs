@@ -321,6 +321,19 @@ fn groups_decide_who_may_read_and_who_may_change() {
     assert_eq!(output.code, Some(4), "{output:?}");
     assert!(output.stderr.contains("256 KiB"), "{output:?}");
     expect_code(&["diff"], &run(ADMINS, &[], &["diff", &long]), 0);
+    // Nor has it files read that it may not read itself.
+    let secret = guarded.instance().write("secret.txt", "hush\n").expect("written");
+    let text = format!("{POLICY}[sets]\npeers = {{ file = \"{}\" }}\n", secret.display());
+    let secretive = guarded.instance().write("secretive.toml", &text).expect("written");
+    let secretive = secretive.to_string_lossy();
+    let output = run(READERS, &[], &["diff", &secretive]);
+    assert_eq!(output.code, Some(4), "{output:?}");
+    assert!(
+        output.stderr.contains("sets in files") && !output.stderr.contains("hush"),
+        "{output:?}"
+    );
+    let output = run(ADMINS, &[], &["diff", &secretive]);
+    assert!(output.code == Some(2) && output.stderr.contains("hush"), "{output:?}");
     // As before, root may do anything.
     expect_code(&["detach"], &run(READERS, &[], &["detach", "--yes"]), 4);
     guarded.ok(&["ban", "192.0.2.3"]);

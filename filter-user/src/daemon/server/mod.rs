@@ -5,7 +5,7 @@ mod lines;
 mod peer;
 mod places;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use tokio::{
@@ -22,8 +22,11 @@ use self::{
     places::{Places, Seat},
 };
 use super::owner::OwnerHandle;
-use crate::control::{
-    Command, Failure, FailureCode, IDLE, LONGEST_LINE, Request, Response, VERSION,
+use crate::{
+    control::{
+        Command, Failure, FailureCode, IDLE, LONGEST_LINE, PolicyText, Request, Response, VERSION,
+    },
+    policy::{self, ReadError},
 };
 
 /// The longest request that needs no leave, in bytes: 10,000 bans, nearly all
@@ -134,7 +137,7 @@ impl Server {
         loop {
             let (line, large) = share.read(lines, access).await?;
             seat.set_busy(true);
-            let command = match understand(line).await {
+            let command = match understand(line, access).await {
                 Ok(command) if access != Access::Change && !command.is_read() => {
                     Err(peer.refusal(access))
                 }
@@ -214,13 +217,38 @@ async fn next(lines: &mut Lines, longest: usize) -> Result<Option<Vec<u8>>, End>
 }
 
 /// Parses a request; beside the other connections, where that takes a while.
-async fn understand(line: Vec<u8>) -> Result<Command, Failure> {
+async fn understand(line: Vec<u8>, access: Access) -> Result<Command, Failure> {
     if line.len() <= QUICK {
-        return parse(&line);
+        return parse_for(&line, access);
     }
-    spawn_blocking(move || parse(&line)).await.unwrap_or_else(|error| {
+    spawn_blocking(move || parse_for(&line, access)).await.unwrap_or_else(|error| {
         Err(Failure::new(FailureCode::Failed, format!("the request could not be read: {error}")))
     })
+}
+
+/// Parses a request. The daemon reads set files in the place of whoever sends a
+/// policy, and tells what is wrong in them: not for those who may only read.
+fn parse_for(line: &[u8], access: Access) -> Result<Command, Failure> {
+    let command = parse(line)?;
+    let names_files = |PolicyText { file, text }: &PolicyText| {
+        let mut any = false;
+        let read = &mut |_: &Path| {
+            any = true;
+            Err(ReadError::Missing)
+        };
+        // Whatever else is wrong with it is told later.
+        let _ = policy::parse_with(text, file, read);
+        any
+    };
+    match &command {
+        Command::Diff { policy: Some(policy) }
+            if access != Access::Change && names_files(policy) =>
+        {
+            let text = "the policy has sets in files, which the daemon would read for you: only root and members of `nodewall-admin` have permission to ask for that; use sudo, or write the addresses into the policy";
+            Err(Failure::new(FailureCode::Refused, text))
+        }
+        _ => Ok(command),
+    }
 }
 
 /// The part of a request that every version has.
@@ -271,6 +299,20 @@ pub(super) async fn send(lines: &mut Lines, line: String) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_only_read_has_no_file_read() {
+        let line = |policy: &str| {
+            let text = serde_json::to_string(policy).unwrap_or_default();
+            format!(r#"{{"v":1,"command":"diff","policy":{{"file":"/p.toml","text":{text}}}}}"#)
+        };
+        let with_file = line("[sets]\npeers = { file = \"/etc/shadow\" }\n");
+        let without = line("[sets]\npeers = [\"192.0.2.1\"]\n");
+        let refused = parse_for(with_file.as_bytes(), Access::Read);
+        assert!(refused.is_err_and(|failure| failure.code == FailureCode::Refused));
+        assert!(parse_for(without.as_bytes(), Access::Read).is_ok());
+        assert!(parse_for(with_file.as_bytes(), Access::Change).is_ok());
+    }
 
     fn text(line: &str) -> String {
         parse(line.as_bytes())
