@@ -13,3 +13,4 @@ pub mod policy;
 pub mod sockets;
 pub mod ssh;
 pub mod state;
+pub mod telemetry;

@@ -8,6 +8,7 @@ mod lint;
 mod outer;
 mod packages;
 mod program;
+mod promtool;
 mod run;
 mod setup;
 mod test;

@@ -15,7 +15,7 @@ pub use self::client::{Client, ClientError};
 pub use self::problem::{Note, Problem};
 pub use self::report::{
     Applied, BanEntry, BanFileEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached,
-    Difference, InterfaceEntry, LimitEntry, MonitoredEntry, PolicyEntry, RuleEntry,
+    Difference, InterfaceEntry, LimitEntry, MetricsEntry, MonitoredEntry, PolicyEntry, RuleEntry,
     RuleMonitoredEntry, Rules, SetEntry, SourceReport, Sources, Status, TableEntry, TotalEntry,
     Unbanned,
 };

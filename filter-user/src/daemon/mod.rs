@@ -42,6 +42,7 @@ use crate::{
     control::Note,
     dataplane::{LoadError, Pins},
     state::{StateDir, StateError, policies::Policies},
+    telemetry::metrics,
 };
 
 /// How the daemon is started.
@@ -92,6 +93,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         let (network, mut network_changes) = Network::connect().map_err(DaemonError::Netlink)?;
         let files_changed = Arc::new(Notify::new());
         let mut signals = Signals::new()?;
+        let (endpoint, metrics) = metrics::endpoint();
         let start = Start {
             began: options.began,
             file: config,
@@ -103,8 +105,10 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             files_changed: Arc::clone(&files_changed),
             state: options.state,
             policies,
+            metrics: endpoint,
         };
         let owner = Owner::spawn(start).await?;
+        tokio::spawn(metrics.run(owner.clone()));
         // The first moment at which others can connect: everything is guarded.
         if let Some(listener) = listen(&mut socket)? {
             tokio::spawn(server::serve(listener, owner.clone()));

@@ -11,6 +11,7 @@ mod container;
 mod fragments;
 mod input;
 mod lock_out;
+mod metrics;
 mod monitor;
 mod outlive;
 mod rate;

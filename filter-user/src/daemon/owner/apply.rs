@@ -98,6 +98,8 @@ impl Owner {
         for warning in &warnings {
             warn!("{warning}");
         }
+        // Which was logged when it was tried.
+        warnings.extend(self.metrics.problem().map(Note::new));
         info!(
             generation = self.generation,
             changes = changes.len(),
@@ -187,6 +189,7 @@ impl Owner {
         let snapshot = self.snapshot()?;
         let wanted = self.guarded.wanted(&self.in_force.loaded.policy, &snapshot);
         self.release_all_but(&wanted);
+        self.follow_metrics();
         Ok(())
     }
 

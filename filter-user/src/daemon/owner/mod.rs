@@ -6,6 +6,7 @@ mod change;
 mod handle;
 mod interfaces;
 mod lock_out;
+mod metrics;
 mod report;
 mod sets;
 mod slots;
@@ -45,6 +46,7 @@ use crate::{
     dataplane::{DataPlane, Options, Pins},
     policy::{OnStop, Tables},
     state::{bans::BanFile, policies::Policies},
+    telemetry::metrics::Endpoint,
 };
 
 /// Seconds between looks at the ports that this host speaks from: each reads a
@@ -70,6 +72,7 @@ pub(super) struct Start {
     /// The state directory, and whether anything can be kept there.
     pub state: PathBuf,
     pub policies: Option<Policies>,
+    pub metrics: Endpoint,
 }
 
 /// The data plane, and what is known of it.
@@ -86,6 +89,8 @@ pub(super) struct Owner {
     sets: SetStore,
     recount: slots::Recount,
     watch: Watch,
+    metrics: Endpoint,
+    last_walk: Option<metrics::LastWalk>,
     network: Network,
     runtime: Runtime,
     /// The file that a reload loads.
@@ -133,7 +138,7 @@ impl Owner {
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
         let Start { began, file, first, interfaces, pins, network, .. } = start;
-        let Start { files_changed, state, policies, force, .. } = start;
+        let Start { files_changed, state, policies, force, metrics, .. } = start;
         let First { kept, mut loaded, contents, instead } = first;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
@@ -164,6 +169,8 @@ impl Owner {
             sets,
             recount: slots::Recount::default(),
             watch: Watch::new(files_changed),
+            metrics,
+            last_walk: None,
             network,
             runtime,
             own_file: file.clone(),
@@ -195,6 +202,9 @@ impl Owner {
                 Task::Command { command, reply } => {
                     // Who asked may have gone away.
                     let _ = reply.send(self.answer(command));
+                }
+                Task::Scrape { reply } => {
+                    let _ = reply.send(self.metrics_report());
                 }
                 Task::LookAtNetwork { pending } => {
                     pending.store(false, std::sync::atomic::Ordering::Release);
@@ -242,6 +252,7 @@ impl Owner {
             self.watch_sets();
             self.reread_sets();
             self.sweep_sockets();
+            self.follow_metrics();
         }
         if self.ticks.is_multiple_of(SETTLE_EVERY) {
             self.sweep_ports();
