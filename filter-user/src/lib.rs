@@ -8,6 +8,7 @@ pub mod compile;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
+pub mod doctor;
 pub mod model;
 pub mod policy;
 pub mod sockets;

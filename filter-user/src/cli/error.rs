@@ -56,6 +56,9 @@ pub(super) enum CliError {
     /// No daemon to detach.
     #[error("no nodewall daemon listens on {}, and nothing is pinned that one has left: there is nothing to detach (`--socket` and `--pins` name those of another instance)", .0.display())]
     NothingToDetach(std::path::PathBuf),
+    /// The doctor found something that must be mended, and has said what.
+    #[error("this host cannot run nodewall as it is")]
+    Unfit,
     /// Standard output or the terminal is broken.
     #[error("the output could not be written ({0}): see that there is room where it goes")]
     Output(#[from] io::Error),
@@ -77,15 +80,18 @@ impl CliError {
             Self::Invalid(_) | Self::NobodyToAsk => Exit::Usage,
             // Whoever reads has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Client(_) | Self::Read { .. } | Self::NotConfirmed | Self::Output(_) => {
-                Exit::Failed
-            }
+            Self::Client(_)
+            | Self::Read { .. }
+            | Self::NotConfirmed
+            | Self::Unfit
+            | Self::Output(_) => Exit::Failed,
         }
     }
 
     /// Prints it to standard error: sentences, or one JSON object a line.
     pub(super) fn print(&self, json: bool) {
-        if self.exit() == Exit::Done {
+        // What the doctor found was printed already.
+        if self.exit() == Exit::Done || matches!(self, Self::Unfit) {
             return;
         }
         let problems = match self {

@@ -8,7 +8,7 @@
 mod error;
 mod first_policy;
 mod log;
-mod network;
+pub(crate) mod network;
 mod owner;
 mod pinned;
 mod server;

@@ -21,6 +21,7 @@ mod pins;
 mod slots;
 mod sources;
 
+pub(crate) use attach::program_name;
 pub use attach::{AttachMode, Attachment, Interface};
 pub use bans::{Ban, Bans, Restored, Until};
 pub use clock::{BootTime, boot_time, monotonic};

@@ -8,6 +8,7 @@ mod ban_state;
 mod confirm;
 mod connect;
 mod container;
+mod doctor;
 mod fragments;
 mod input;
 mod lock_out;

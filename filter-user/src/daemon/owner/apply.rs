@@ -181,6 +181,7 @@ impl Owner {
         if until.is_none() {
             self.release_all_but(&wanted);
         }
+        self.follow_metrics();
         Ok(())
     }
 
@@ -189,7 +190,6 @@ impl Owner {
         let snapshot = self.snapshot()?;
         let wanted = self.guarded.wanted(&self.in_force.loaded.policy, &snapshot);
         self.release_all_but(&wanted);
-        self.follow_metrics();
         Ok(())
     }
 
