@@ -147,6 +147,25 @@ impl Sockets {
         }
     }
 
+    /// Whether [`destroy`](Self::destroy) can do anything: asks for what is no
+    /// connection.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not say, as to who lacks `CAP_NET_ADMIN`.
+    pub fn can_destroy(&self) -> io::Result<bool> {
+        let body = request(FAMILIES[0], &[0; 48], STATES);
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
+        match self.ask(SOCK_DESTROY, flags, &body, |_| {}) {
+            Ok(()) => Ok(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ESTALE) => Ok(true),
+                Some(libc::EOPNOTSUPP) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
     /// Sends a request, and hands on each message of the answer.
     fn ask(
         &self,

@@ -49,7 +49,7 @@ pub fn sessions(connections: &[Tcp]) -> BTreeSet<Session> {
 }
 
 /// The sockets of `sshd`'s processes, by inode; and whether all could be seen.
-fn held(proc: &Path) -> (HashSet<u64>, bool) {
+pub(crate) fn held(proc: &Path) -> (HashSet<u64>, bool) {
     let (mut inodes, mut all_seen) = (HashSet::new(), true);
     for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
@@ -61,17 +61,23 @@ fn held(proc: &Path) -> (HashSet<u64>, bool) {
         if !NAMES.contains(&name.trim_end()) {
             continue;
         }
-        match fs::read_dir(entry.path().join("fd")) {
-            Ok(files) => inodes.extend(files.flatten().filter_map(|file| {
-                let target = fs::read_link(file.path()).ok()?;
-                let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
-                inode.parse::<u64>().ok()
-            })),
+        match sockets(&entry.path()) {
+            Ok(sockets) => inodes.extend(sockets),
             Err(error) => all_seen &= error.kind() == std::io::ErrorKind::NotFound,
         }
     }
     // With `hidepid` others' processes are not even listed.
     (inodes, all_seen && proc.join("1").exists())
+}
+
+/// The inodes of a process's sockets, by its directory in /proc.
+pub(crate) fn sockets(process: &Path) -> std::io::Result<HashSet<u64>> {
+    let inode = |file: fs::DirEntry| {
+        let target = fs::read_link(file.path()).ok()?;
+        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        inode.parse::<u64>().ok()
+    };
+    Ok(fs::read_dir(process.join("fd"))?.flatten().filter_map(inode).collect())
 }
 
 /// The ports that a configuration names, or the usual one.

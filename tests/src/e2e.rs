@@ -12,6 +12,7 @@ mod guarded;
 mod json;
 mod known;
 mod leak;
+mod metrics;
 mod slots;
 mod stack;
 mod transfer;
@@ -30,6 +31,7 @@ pub use guarded::{Guarded, ctl, expect_code, fails_to_start, instance, rule_for}
 pub use json::{Rules, Status};
 pub use known::known_sources;
 pub use leak::{Leak, Leaked};
+pub use metrics::{Http, METRICS, Metrics, ask, http, scrape};
 pub use slots::{at_most, held, holds};
 pub use stack::Stack;
 pub use transfer::Transfer;

@@ -9,6 +9,7 @@ mod lint;
 mod outer;
 mod packages;
 mod program;
+mod promtool;
 mod run;
 mod setup;
 mod standalone;

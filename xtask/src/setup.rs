@@ -3,7 +3,7 @@
 use anyhow::Result;
 use toolchain::Toolchain;
 
-use crate::packages;
+use crate::{packages, promtool};
 
 /// Makes this machine able to build nodewall. Costs nothing where there is nothing to do.
 #[derive(clap::Args)]
@@ -23,6 +23,7 @@ pub fn run(args: &Args) -> Result<()> {
     ));
     if args.all {
         packages::install(&mut say)?;
+        promtool::ensure(&mut say)?;
     }
     Ok(())
 }

@@ -62,6 +62,8 @@ pub(super) enum Command {
     Unban(Unban),
     /// List the bans
     Bans(Bans),
+    /// Tell whether this host can run the filter, how well, and what to do about it
+    Doctor(Doctor),
     /// Take the filter off every interface, unpin everything, and end the daemon
     Detach(Detach),
     /// Have an interface guarded that has just appeared; what the udev rule calls
@@ -96,6 +98,7 @@ impl Command {
             Self::Ban(args) => args.json.json,
             Self::Unban(args) => args.json.json,
             Self::Bans(args) => args.json.json,
+            Self::Doctor(args) => args.json.json,
             Self::Run(_)
             | Self::Detach(_)
             | Self::Guard(_)
@@ -316,6 +319,21 @@ pub(super) struct Bans {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  sudo nodewall doctor
+  sudo nodewall doctor --config ./new.toml
+  nodewall doctor --json | jq '.findings[] | select(.level != \"ok\")'
+
+No daemon is needed, and nothing is changed. The exit code is 1 where there is a failure.")]
+pub(super) struct Doctor {
+    /// The policy file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  nodewall detach --yes\n\nWithout --yes it asks, and where there is no terminal to ask on it does nothing."
 )]
@@ -360,7 +378,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_have_is_no_command_yet() {
-        for name in ["flows", "log", "explain", "replay", "doctor"] {
+        for name in ["flows", "log", "explain", "replay"] {
             assert!(Args::try_parse_from(["nodewall", name]).is_err(), "{name}");
         }
         assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_ok());

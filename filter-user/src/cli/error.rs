@@ -64,6 +64,9 @@ pub(super) enum CliError {
         /// The daemon's words.
         why: String,
     },
+    /// The doctor found something that must be mended, and has said what.
+    #[error("this host cannot run nodewall as it is")]
+    Unfit,
     /// Standard output or the terminal is broken.
     #[error("the output could not be written ({0}): see that there is room where it goes")]
     Output(#[from] io::Error),
@@ -89,13 +92,15 @@ impl CliError {
             | Self::Read { .. }
             | Self::NotConfirmed
             | Self::NotGuarded { .. }
+            | Self::Unfit
             | Self::Output(_) => Exit::Failed,
         }
     }
 
     /// Prints it to standard error: sentences, or one JSON object a line.
     pub(super) fn print(&self, json: bool) {
-        if self.exit() == Exit::Done {
+        // What the doctor found was printed already.
+        if self.exit() == Exit::Done || matches!(self, Self::Unfit) {
             return;
         }
         let problems = match self {

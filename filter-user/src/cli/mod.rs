@@ -5,6 +5,7 @@ mod args;
 mod ban_list;
 mod bans;
 mod detach;
+mod doctor;
 mod error;
 mod guard;
 mod output;
@@ -72,6 +73,7 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         Command::Ban(args) => bans::ban(&socket, &args, &mut out)?,
         Command::Unban(args) => bans::unban(&socket, &args, &mut out)?,
         Command::Bans(args) => bans::bans(&socket, &args, &mut out)?,
+        Command::Doctor(args) => doctor::doctor(&args, &mut out)?,
         Command::Detach(args) => detach::detach(&socket, &args, &mut out)?,
         Command::Guard(args) => guard::guard(&socket, &args, &mut out)?,
         Command::Completions { shell } => shell::completions(shell, &mut out)?,

@@ -86,6 +86,11 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
             out.line(format_args!("{what}: {told}"))?;
         }
     }
+    match (&status.metrics.listen, &status.metrics.problem) {
+        (_, Some(problem)) => out.line(problem)?,
+        (Some(listen), None) => out.line(format_args!("metrics on http://{listen}/metrics"))?,
+        (None, None) => out.line("metrics are off")?,
+    }
 
     out.line("\ninterfaces")?;
     out.table(["NAME", "ATTACH", "WHY"], 0, &interface_rows(&status.interfaces))?;
@@ -223,6 +228,10 @@ mod tests {
                 destroyed: 0,
                 idle: 0,
                 drift: 0,
+            },
+            metrics: crate::control::MetricsEntry {
+                listen: Some("127.0.0.1:9551".to_owned()),
+                problem: None,
             },
             version: "0.1.0".to_owned(),
             pid: 7,

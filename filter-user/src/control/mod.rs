@@ -15,9 +15,9 @@ pub use self::client::{Client, ClientError};
 pub use self::problem::{Note, Problem};
 pub use self::report::{
     Applied, BanEntry, BanFileEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached,
-    Difference, InterfaceEntry, LimitEntry, Looked, MonitoredEntry, PolicyEntry, RuleEntry,
-    RuleMonitoredEntry, Rules, SetEntry, SourceReport, Sources, Status, TableEntry, TotalEntry,
-    Unbanned,
+    Difference, InterfaceEntry, LimitEntry, Looked, MetricsEntry, MonitoredEntry, PolicyEntry,
+    RuleEntry, RuleMonitoredEntry, Rules, SetEntry, SourceReport, Sources, Status, TableEntry,
+    TotalEntry, Unbanned,
 };
 pub use self::request::{Command, PolicyText, Request};
 pub use self::response::{Failure, FailureCode, Response};

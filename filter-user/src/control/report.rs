@@ -34,6 +34,8 @@ pub struct Status {
     pub contended: u64,
     /// Connections that peers hold.
     pub connections: ConnectionsEntry,
+    /// Where metrics are served.
+    pub metrics: MetricsEntry,
     /// The daemon's version.
     pub version: String,
     /// The daemon's process.
@@ -59,6 +61,15 @@ pub struct ConnectionsEntry {
     pub idle: u64,
     /// By how much counts had to be mended since the start.
     pub drift: u64,
+}
+
+/// Where metrics are served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsEntry {
+    /// The address and port that the policy names; `None`: metrics are off.
+    pub listen: Option<String>,
+    /// Why they are not served there now.
+    pub problem: Option<String>,
 }
 
 /// Who is here.

@@ -8,7 +8,7 @@
 mod error;
 mod first_policy;
 mod log;
-mod network;
+pub(crate) mod network;
 mod owner;
 mod pinned;
 mod remembered;
@@ -46,6 +46,7 @@ use crate::{
     control::Note,
     dataplane::{LoadError, Pins},
     state::{StateDir, StateError, policies::Policies},
+    telemetry::metrics,
 };
 
 /// How the daemon is started.
@@ -96,6 +97,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         let (network, mut network_changes) = Network::connect().map_err(DaemonError::Netlink)?;
         let files_changed = Arc::new(Notify::new());
         let mut signals = Signals::new()?;
+        let (endpoint, metrics) = metrics::endpoint();
         let start = Start {
             began: options.began,
             file: config,
@@ -108,8 +110,10 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             files_changed: Arc::clone(&files_changed),
             state: options.state,
             policies,
+            metrics: endpoint,
         };
         let owner = Owner::spawn(start).await?;
+        tokio::spawn(metrics.run(owner.clone()));
         // The first moment at which others can connect: everything is guarded.
         if let Some(listener) = listen(&mut socket)? {
             tokio::spawn(server::serve(listener, owner.clone()));

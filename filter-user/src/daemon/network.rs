@@ -22,11 +22,11 @@ use crate::dataplane::{AttachMode, Interface};
 
 /// A connection to rtnetlink.
 #[derive(Debug, Clone)]
-pub(super) struct Network(Handle);
+pub(crate) struct Network(Handle);
 
 /// The interfaces at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     /// In no order.
     pub links: Vec<Interface>,
     /// Names of those with a default route.
@@ -36,7 +36,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// The interface of that name.
-    pub(super) fn find(&self, name: &str) -> Option<&Interface> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Interface> {
         self.links.iter().find(|link| link.name == name)
     }
 
@@ -52,7 +52,7 @@ impl Snapshot {
 impl Network {
     /// Connects; the stream has an item for each change that may matter. Must
     /// be called within a runtime.
-    pub(super) fn connect() -> io::Result<(Self, impl Stream<Item = ()> + Send + Unpin + 'static)> {
+    pub(crate) fn connect() -> io::Result<(Self, impl Stream<Item = ()> + Send + Unpin + 'static)> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
         let (connection, handle, messages) = new_multicast_connection(&groups)?;
         tokio::spawn(connection);
@@ -62,7 +62,7 @@ impl Network {
     }
 
     /// What there is now.
-    pub(super) async fn snapshot(&self) -> Result<Snapshot, rtnetlink::Error> {
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, rtnetlink::Error> {
         let (mut links, mut stacks) = (Vec::new(), Stacks::default());
         let mut dump = self.0.link().get().execute();
         while let Some(message) = dump.try_next().await? {

@@ -250,6 +250,12 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// Whether its frames are of a form that can be read.
+    #[must_use]
+    pub const fn can_be_read(&self) -> bool {
+        matches!(self.kind, ARPHRD_ETHER | ARPHRD_LOOPBACK) || self.is_raw_ip()
+    }
+
     /// Whether its frames begin with the IP header.
     #[must_use]
     pub const fn is_raw_ip(&self) -> bool {
@@ -318,7 +324,7 @@ fn driver(interface: &str) -> Option<String> {
     Some(format!("the driver {}", link.file_name()?.to_string_lossy()))
 }
 
-fn program_name(id: Option<u32>) -> String {
+pub(crate) fn program_name(id: Option<u32>) -> String {
     let Some(id) = id else {
         return "of unknown id".to_owned();
     };

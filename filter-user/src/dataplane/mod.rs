@@ -21,6 +21,7 @@ mod pins;
 mod slots;
 mod sources;
 
+pub(crate) use attach::program_name;
 pub use attach::{AttachMode, Attachment, Interface};
 pub use bans::{Ban, Bans, Restored, Until};
 pub use clock::{BootTime, boot_time, monotonic};
@@ -42,7 +43,7 @@ use aya::{
 use filter_common::{
     FlowKey, FlowTable,
     tables::{
-        interface_name_place,
+        generation, interface_name_place,
         interfaces::{self, Entry},
     },
 };
@@ -99,6 +100,8 @@ impl DataPlane {
         if let Some(highest) = highest {
             self.rule_counters.make_room(highest)?;
         }
+        let monitor = tables.generation.flags & generation::MONITOR != 0;
+        self.rule_counters.expect(tables.rules.get(1..).unwrap_or_default(), monitor);
         self.generations.stage(tables)
     }
 
@@ -433,6 +436,17 @@ impl DataPlane {
     ///
     /// When the kernel refuses to read.
     pub fn interface_counters(&self, number: u32) -> Result<Vec<InterfaceCounter>, MapFault> {
+        let mut all = self.all_interface_counters(number)?;
+        all.retain(|found| found.counter.packets != 0);
+        Ok(all)
+    }
+
+    /// The same, with the counters that stand at zero.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn all_interface_counters(&self, number: u32) -> Result<Vec<InterfaceCounter>, MapFault> {
         self.totals.of_interface(number)
     }
 
@@ -451,6 +465,17 @@ impl DataPlane {
     ///
     /// When the kernel refuses to read.
     pub fn rule_counters(&self, number: u32) -> Result<Vec<RuleCounter>, MapFault> {
+        let mut all = self.all_rule_counters(number)?;
+        all.retain(|found| found.counter.packets != 0);
+        Ok(all)
+    }
+
+    /// The same, with the counters that stand at zero and could have counted.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn all_rule_counters(&self, number: u32) -> Result<Vec<RuleCounter>, MapFault> {
         self.rule_counters.of_rule(number)
     }
 

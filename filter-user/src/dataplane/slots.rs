@@ -154,6 +154,38 @@ impl Slots {
         Ok(held.into_iter().map(|(key, count)| (key, count.cast_unsigned())).collect())
     }
 
+    /// How many connections are held under one key, those of containers too.
+    /// [`held`](Self::held) reads the whole table.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn held_under(&self, key: &SourceKey) -> Result<u64, MapFault> {
+        let mut held = self.corrections.get(key).copied().unwrap_or(0);
+        for key in [*key, slots::foreign(key)] {
+            match self.counted.get(&key, 0) {
+                Ok(count) => held += count.cast_signed(),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(MapFault::of(Self::COUNTED, "read")(error)),
+            }
+        }
+        Ok(u64::try_from(held).unwrap_or(0))
+    }
+
+    /// How many keys are counted.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn entries(&self) -> Result<u64, MapFault> {
+        let mut entries = 0;
+        for key in self.counted.keys() {
+            key.map_err(MapFault::of(Self::COUNTED, "read"))?;
+            entries += 1;
+        }
+        Ok(entries)
+    }
+
     /// What the controller adds to the count of each key.
     #[must_use]
     pub fn corrections(&self) -> &Counts<SourceKey, i64> {

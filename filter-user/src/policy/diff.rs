@@ -192,6 +192,7 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
         prefixes,
         tables,
         on_stop,
+        metrics,
     } = old;
     let mut fields = Fields { rule: None, out };
     fields.value("interfaces", interfaces, &new.interfaces, |list| {
@@ -231,6 +232,9 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     ] {
         fields.value(field, &was, &will, ToString::to_string);
     }
+    fields.value("metrics.listen", metrics, &new.metrics, |listen| {
+        listen.map_or_else(|| "false".to_owned(), |address| address.to_string())
+    });
 }
 
 fn diff_rule(old: &Rule, new: &Rule, compared: &mut Compared, out: &mut Vec<Change>) {

@@ -13,7 +13,7 @@ use super::section::{Entry, Section};
 use super::sets::{self, Read, Sets};
 use super::suggest::shown;
 use super::warning::WarningKind;
-use super::{SetFile, interfaces, protocols, rate, rules, sources};
+use super::{SetFile, interfaces, metrics, protocols, rate, rules, sources};
 
 /// Most entries that a table of the kernel may be asked for.
 const LARGEST_TABLE: u32 = 1 << 24;
@@ -72,6 +72,9 @@ pub(super) fn read(
         let choices = [("keep", OnStop::Keep), ("detach", OnStop::Detach)];
         policy.on_stop =
             choice(&entry, &["keep", "detach"], choices, report).unwrap_or(OnStop::Keep);
+    }
+    if let Some(entry) = top.get("metrics") {
+        policy.metrics = metrics::read(&entry, report);
     }
     if let Some(entry) = top.get("rule") {
         policy.rules = rules::read(&entry, policy.interfaces.as_deref(), &sets, report);

@@ -299,6 +299,15 @@ pub enum ErrorKind {
         /// Where it is opened.
         place: &'static str,
     },
+    /// No address to listen on.
+    #[error(
+        "`{found}` is no address with a port from 1 to 65535; write one such as \"127.0.0.1:9551\" or \"[::1]:9551\", \
+         or false to serve no metrics (host names are not looked up)"
+    )]
+    Listen {
+        /// As written.
+        found: String,
+    },
     /// More errors than are worth listing.
     #[error("and {count} more errors; correct these first")]
     More {

@@ -17,6 +17,7 @@ mod error;
 mod field;
 mod interfaces;
 mod list;
+mod metrics;
 mod model;
 mod name;
 mod ports;

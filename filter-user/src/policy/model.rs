@@ -1,6 +1,7 @@
 //! What a policy means, once it is read: every set looked up, every default filled in.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,12 @@ pub struct Policy {
     pub tables: Tables,
     /// What becomes of the filter when the daemon is stopped.
     pub on_stop: OnStop,
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
+
+/// Where metrics are served unless the policy says otherwise.
+pub const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9551);
 
 impl Default for Policy {
     /// What an empty policy file means: all closed but essentials and replies.
@@ -50,6 +56,7 @@ impl Default for Policy {
             prefixes: Prefixes::default(),
             tables: Tables::default(),
             on_stop: OnStop::Keep,
+            metrics: Some(METRICS),
         }
     }
 }

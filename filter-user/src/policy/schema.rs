@@ -27,8 +27,9 @@ pub(super) const TOP: Schema = Schema {
         "prefixes",
         "tables",
         "service",
+        "metrics",
     ],
-    later: &["log", "metrics"],
+    later: &["log"],
 };
 pub(super) const SOURCES: Schema =
     Schema { place: "in `[sources]`", keys: &["trusted", "denied"], later: &[] };
@@ -90,8 +91,13 @@ pub(super) const TABLES: Schema = Schema {
 pub(super) const SERVICE: Schema =
     Schema { place: "in `[service]`", keys: &["on_stop"], later: &[] };
 
-const ALL: [&Schema; 11] =
-    [&TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &TABLES, &SERVICE];
+pub(super) const METRICS: Schema =
+    Schema { place: "in `[metrics]`", keys: &["listen"], later: &[] };
+
+const ALL: [&Schema; 12] = [
+    &TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &TABLES, &SERVICE,
+    &METRICS,
+];
 
 impl Schema {
     /// What is wrong with `key` in this table, if anything is.

@@ -1,6 +1,7 @@
 //! What a valid policy should make its author think again.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -110,6 +111,15 @@ pub enum WarningKind {
         prefix: IpNet,
         /// How many of the same entry there are.
         count: usize,
+    },
+    /// Metrics for others.
+    #[error(
+        "{listen} is not a loopback address: every host that a rule admits to tcp/{} reads how this one is guarded; \
+         write \"127.0.0.1:{}\" unless the collector is another host", .listen.port(), .listen.port()
+    )]
+    MetricsExposed {
+        /// As written.
+        listen: SocketAddr,
     },
     /// A burst that large packets cannot pass.
     #[error(

@@ -98,6 +98,8 @@ impl Owner {
         for warning in &warnings {
             warn!("{warning}");
         }
+        // Which was logged when it was tried.
+        warnings.extend(self.metrics.problem().map(Note::new));
         info!(
             generation = self.generation,
             changes = changes.len(),
@@ -180,6 +182,7 @@ impl Owner {
         if until.is_none() {
             self.release_all_but(&wanted);
         }
+        self.follow_metrics();
         Ok(())
     }
 

@@ -10,11 +10,13 @@ use tokio::sync::{Notify, mpsc::UnboundedSender, oneshot};
 use crate::{
     control::{Command, Failure, Response},
     daemon::{DaemonError, server::serialize},
+    telemetry::metrics::{Report, Source},
 };
 
 /// Something for the owner to do.
 pub(super) enum Task {
     Command { command: Command, reply: oneshot::Sender<Answer> },
+    Scrape { reply: oneshot::Sender<Result<Report, DaemonError>> },
     LookAtNetwork { pending: Arc<AtomicBool> },
     LookAtFiles,
     Reload,
@@ -32,7 +34,8 @@ pub(in crate::daemon) struct Answer {
 }
 
 /// The owner's queue. Its length is bounded by the connections of the control
-/// socket, each of which waits for its answer, and by one look at the network.
+/// socket, each of which waits for its answer, by one scrape of the metrics and
+/// by one look at the network.
 #[derive(Debug, Clone)]
 pub(in crate::daemon) struct OwnerHandle {
     tasks: UnboundedSender<Task>,
@@ -103,5 +106,14 @@ impl OwnerHandle {
     fn send(&self, task: Task) {
         // An owner that has ended does nothing any more.
         let _ = self.tasks.send(task);
+    }
+}
+
+impl Source for OwnerHandle {
+    async fn report(&self) -> Result<Report, String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Task::Scrape { reply });
+        let told = answer.await.unwrap_or(Err(DaemonError::Stopping));
+        told.map_err(|error| error.to_string())
     }
 }

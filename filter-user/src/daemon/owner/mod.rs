@@ -6,6 +6,7 @@ mod change;
 mod handle;
 mod interfaces;
 mod lock_out;
+mod metrics;
 mod report;
 mod sets;
 mod slots;
@@ -46,6 +47,7 @@ use crate::{
     dataplane::{DataPlane, Options, Pins},
     policy::{OnStop, Tables},
     state::{bans::BanFile, policies::Policies},
+    telemetry::metrics::Endpoint,
 };
 
 /// Seconds between looks at the ports that this host speaks from: each reads a
@@ -73,6 +75,7 @@ pub(super) struct Start {
     /// The state directory, and whether anything can be kept there.
     pub state: PathBuf,
     pub policies: Option<Policies>,
+    pub metrics: Endpoint,
 }
 
 /// The data plane, and what is known of it.
@@ -90,6 +93,8 @@ pub(super) struct Owner {
     recount: slots::Recount,
     watch: Watch,
     service: service::Line,
+    metrics: Endpoint,
+    last_walk: Option<metrics::LastWalk>,
     network: Network,
     runtime: Runtime,
     /// The file that a reload loads.
@@ -137,7 +142,7 @@ impl Owner {
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
         let Start { began, file, first, interfaces, pins, network, .. } = start;
-        let Start { remembered, files_changed, state, policies, force, .. } = start;
+        let Start { remembered, files_changed, state, policies, force, metrics, .. } = start;
         let First { kept, mut loaded, contents, instead } = first;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
@@ -169,6 +174,8 @@ impl Owner {
             recount: slots::Recount::default(),
             watch: Watch::new(files_changed),
             service: service::Line::new(),
+            metrics,
+            last_walk: None,
             network,
             runtime,
             own_file: file.clone(),
@@ -201,6 +208,9 @@ impl Owner {
                 Task::Command { command, reply } => {
                     // Who asked may have gone away.
                     let _ = reply.send(self.answer(command));
+                }
+                Task::Scrape { reply } => {
+                    let _ = reply.send(self.metrics_report());
                 }
                 Task::LookAtNetwork { pending } => {
                     pending.store(false, std::sync::atomic::Ordering::Release);
@@ -249,6 +259,7 @@ impl Owner {
             self.watch_sets();
             self.reread_sets();
             self.sweep_sockets();
+            self.follow_metrics();
         }
         if self.ticks.is_multiple_of(SETTLE_EVERY) {
             self.sweep_ports();

@@ -13,8 +13,17 @@ use crate::{
         RuleMonitoredEntry, Rules, SourceReport, Sources, Status, TableEntry, TotalEntry,
     },
     daemon::DaemonError,
+    dataplane::Fill,
     policy::read_file,
 };
+
+/// How full the tables are that must be read from end to end to tell.
+#[derive(Debug)]
+pub(super) struct Walked {
+    pub slots: u64,
+    pub fragments: (u32, u32),
+    pub flows: [Fill; 4],
+}
 
 impl Owner {
     pub(super) fn status(&mut self) -> Result<Status, DaemonError> {
@@ -34,22 +43,14 @@ impl Owner {
             }
         }
         let in_force = &self.in_force;
-        let on_disk = read_file(&self.own_file).ok();
         Ok(Status {
             generation: self.generation,
             mode: in_force.loaded.policy.mode.to_string(),
-            policy: PolicyEntry {
-                file: in_force.file.display().to_string(),
-                sha256: in_force.sha256.clone(),
-                matches_disk: on_disk.is_some_and(|bytes| sha256(&bytes) == in_force.sha256),
-                pending_until: self.pending_until(),
-                instead: self.change.instead.clone(),
-                own_file: self.own_file.display().to_string(),
-            },
+            policy: self.policy_entry(),
             interfaces: self.guarded.list(),
             totals,
             monitored,
-            tables: self.tables()?,
+            tables: self.tables(&self.walk()?)?,
             sets: self.sets.entries(&in_force.loaded),
             ban_file: BanFileEntry {
                 file: self.ban_file.path().display().to_string(),
@@ -58,6 +59,7 @@ impl Owner {
             },
             contended: self.plane.contended()?,
             connections: self.connections()?,
+            metrics: self.metrics.entry(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: format_rfc3339_seconds(self.started).to_string(),
@@ -65,10 +67,33 @@ impl Owner {
         })
     }
 
-    fn tables(&self) -> Result<Vec<TableEntry>, DaemonError> {
+    /// The policy in force, and whether a reload would load it.
+    pub(super) fn policy_entry(&self) -> PolicyEntry {
+        let in_force = &self.in_force;
+        let on_disk = read_file(&self.own_file).ok();
+        PolicyEntry {
+            file: in_force.file.display().to_string(),
+            sha256: in_force.sha256.clone(),
+            matches_disk: on_disk.is_some_and(|bytes| sha256(&bytes) == in_force.sha256),
+            pending_until: self.pending_until(),
+            instead: self.change.instead.clone(),
+            own_file: self.own_file.display().to_string(),
+        }
+    }
+
+    /// Counts the entries of tables that keep no count of their own.
+    pub(super) fn walk(&self) -> Result<Walked, DaemonError> {
+        Ok(Walked {
+            slots: self.plane.slots_ref().entries()?,
+            fragments: self.plane.fragments()?,
+            flows: self.plane.flows(),
+        })
+    }
+
+    pub(super) fn tables(&self, walked: &Walked) -> Result<Vec<TableEntry>, DaemonError> {
         let [(bans, bans_room), (wide, wide_room)] = self.plane.bans_ref().fill();
         let (sources, sources_room) = self.plane.sources()?;
-        let (fragments, fragments_room) = self.plane.fragments()?;
+        let (fragments, fragments_room) = walked.fragments;
         let rules = &self.rule_numbers;
         let table = |name: &str, entries: u64, capacity: u32| TableEntry {
             name: name.to_owned(),
@@ -89,16 +114,12 @@ impl Owner {
             },
             TableEntry {
                 full: Some(self.plane.slots_ref().full()?),
-                ..table(
-                    "slots",
-                    self.plane.slots_ref().counted()?.len() as u64,
-                    self.plane.slots_ref().capacity(),
-                )
+                ..table("slots", walked.slots, self.plane.slots_ref().capacity())
             },
             table("rules", rules.count().into(), rules.capacity()),
         ];
-        let flows = self.plane.flows();
-        tables.extend(flows.iter().map(|fill| table(fill.name, fill.entries, fill.capacity)));
+        let flows = walked.flows.iter();
+        tables.extend(flows.map(|fill| table(fill.name, fill.entries, fill.capacity)));
         Ok(tables)
     }
 

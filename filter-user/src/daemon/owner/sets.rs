@@ -13,6 +13,7 @@ use crate::{
     daemon::watch::Signature,
     policy::{self, Errors, Loaded, ReadError, read_file},
     state::policies::Kept,
+    telemetry::metrics,
 };
 
 /// What was read from each file.
@@ -58,6 +59,8 @@ pub(super) struct SetStore {
     seen: HashMap<PathBuf, Option<Signature>>,
     /// By set: why its file as it is now is not in force.
     problems: BTreeMap<String, String>,
+    /// By set: how often its file could not be taken.
+    read_errors: BTreeMap<String, u64>,
 }
 
 /// Set files are text: one that is not was refused.
@@ -92,6 +95,16 @@ impl SetStore {
             problem: self.problems.get(&file.name).cloned(),
         };
         loaded.set_files.iter().map(entry).collect()
+    }
+
+    /// The same for metrics.
+    pub(super) fn metrics(&self, loaded: &Loaded) -> Vec<metrics::Set> {
+        let set = |file: &policy::SetFile| metrics::Set {
+            name: file.name.clone(),
+            in_force: !self.problems.contains_key(&file.name),
+            read_errors: self.read_errors.get(&file.name).copied().unwrap_or(0),
+        };
+        loaded.set_files.iter().map(set).collect()
     }
 
     fn has_changed(&self, loaded: &Loaded) -> bool {
@@ -153,6 +166,7 @@ impl Owner {
 
     fn tell_of_problems(&mut self, problems: BTreeMap<String, String>) {
         for (name, problem) in &problems {
+            *self.sets.read_errors.entry(name.clone()).or_default() += 1;
             if self.sets.problems.get(name) != Some(problem) {
                 error!("the set `{name}` keeps its earlier content: {problem}");
             }

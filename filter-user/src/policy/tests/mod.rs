@@ -10,6 +10,7 @@ mod differences;
 mod keys;
 mod limits;
 mod meaning;
+mod metrics;
 mod rules;
 mod scale;
 mod set_files;
