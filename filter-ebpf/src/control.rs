@@ -3,7 +3,7 @@
 
 use core::ptr;
 
-use filter_common::tables::{Control, GENERATIONS, Generation, interfaces};
+use filter_common::tables::{Control, GENERATIONS, Generation, events::Granted, interfaces};
 
 const SLOT_MASK: u32 = GENERATIONS - 1;
 const _: () = assert!(GENERATIONS.is_power_of_two());
@@ -12,6 +12,19 @@ const _: () = assert!(GENERATIONS.is_power_of_two());
 /// instruction of this program ever changes.
 #[unsafe(no_mangle)]
 pub static mut CONTROL: Control = Control::new();
+
+/// A section of its own, and so a map of its own: what writes it ten times a
+/// second has nothing to do with the policy.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.events")]
+pub static mut GRANTED: Granted = Granted { events: 0 };
+
+/// How many events there may have been.
+#[inline(always)]
+pub fn granted() -> u64 {
+    // SAFETY: a word, read in one piece.
+    unsafe { ptr::read_volatile(&raw const GRANTED.events) }
+}
 
 /// The control block.
 #[inline(always)]

@@ -9,6 +9,7 @@ mod apart;
 mod atomic;
 mod control;
 mod egress;
+mod events;
 mod flows;
 mod globals;
 mod inner;
@@ -50,6 +51,7 @@ pub fn nodewall(context: XdpContext) -> u32 {
         reason => judge_unread(reason, &state),
     };
     state.count(&outcome, packet.length());
+    events::tell(&state, &outcome, packet.length());
     match outcome.verdict() {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => {

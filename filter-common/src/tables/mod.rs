@@ -5,6 +5,7 @@
 
 pub mod bans;
 pub mod counters;
+pub mod events;
 pub mod fragments;
 pub mod interfaces;
 pub mod lists;
@@ -296,6 +297,8 @@ pub struct Counter {
 pub struct InterfaceBlock {
     /// By [`counters::of_interface`].
     pub counters: [Counter; counters::PER_INTERFACE as usize],
+    /// What was told of its drops.
+    pub told: events::Told,
     /// The program's own, for the packet at hand.
     pub scratch: [u64; SCRATCH_WORDS],
 }

@@ -18,6 +18,7 @@ use super::{
     control::Control,
     counters::{RuleCounters, Totals},
     egress,
+    events::Events,
     flows::{Flows, sizes},
     fragments::Fragments,
     generations::Generations,
@@ -113,6 +114,7 @@ impl DataPlane {
             bans: Bans::take(&mut ebpf, control.clone(), bans)?,
             own_ports: OwnPorts::take(&mut ebpf, control.clone())?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
+            events: Some(Events::take(&mut ebpf)?),
             control,
             ebpf,
         })

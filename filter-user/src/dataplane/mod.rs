@@ -9,6 +9,7 @@ mod control;
 mod counters;
 mod egress;
 mod error;
+mod events;
 mod flows;
 mod fragments;
 mod generations;
@@ -24,6 +25,7 @@ pub use clock::{BootTime, boot_time, monotonic};
 pub use counters::{InterfaceCounter, RuleCounter};
 pub use egress::Hook;
 pub use error::{AttachError, LoadError, MapFault};
+pub use events::Events;
 pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
 pub use own_ports::Marks;
@@ -55,6 +57,8 @@ pub struct DataPlane {
     bans: Bans,
     fragments: fragments::Fragments,
     own_ports: own_ports::OwnPorts,
+    /// Until somebody takes them.
+    events: Option<Events>,
 }
 
 impl std::fmt::Debug for DataPlane {
@@ -189,6 +193,12 @@ impl DataPlane {
     /// When the kernel refuses to read.
     pub fn evicted(&self) -> Result<u64, MapFault> {
         self.totals.evicted()
+    }
+
+    /// The drops that the program tells of, for whoever reads them from now on.
+    /// There is one reader: `None` for a second.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.events.take()
     }
 
     /// How full the tables of what this host sends are.
