@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Fragment, Flow, Parsed, Payload, transport};
+use super::{Flow, Fragment, Parsed, Payload, transport};
 use crate::{Address, Packet};
 
 #[derive(Clone, Copy, FromBytes)]

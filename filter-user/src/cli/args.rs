@@ -47,6 +47,8 @@ pub(super) enum Command {
     Rules(Json),
     /// Show who is here: connections held and packets refused, by source
     Sources(Sources),
+    /// Show dropped packets, one by one
+    Log(Log),
     /// Drop everything from an address or prefix
     Ban(Ban),
     /// Take a ban back
@@ -79,6 +81,7 @@ impl Command {
             Self::Status(args) => args.json.json,
             Self::Rules(args) => args.json,
             Self::Sources(args) => args.json.json,
+            Self::Log(args) => args.json.json,
             Self::Ban(args) => args.json.json,
             Self::Unban(args) => args.json.json,
             Self::Bans(args) => args.json.json,
@@ -93,6 +96,27 @@ pub(super) struct Sources {
     /// Show so many, those that hold the most connections first
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub top: u32,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nodewall log
+  nodewall log --follow
+  nodewall log --last 1000 --json | jq -r .source | sort | uniq -c | sort -n
+
+It shows a sample: as many drops a second as `[log] drops` says (default: 50). Each line tells how
+many were not shown since the one before; the counters of `status` and `rules` have them all. What
+monitor mode let through has the verdict `pass` and the reason that it would have been dropped for.
+With --json every line is one object.")]
+pub(super) struct Log {
+    /// Go on with those to come, until interrupted
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Show so many of the last ones (default: 100, with --follow 10; 4096 are kept)
+    #[arg(long, short = 'n', value_name = "N")]
+    pub last: Option<u32>,
     #[command(flatten)]
     pub json: Json,
 }
@@ -295,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_have_is_no_command_yet() {
-        for name in ["confirm", "rollback", "flows", "log", "explain", "replay", "doctor"] {
+        for name in ["confirm", "rollback", "flows", "explain", "replay", "doctor"] {
             assert!(Args::try_parse_from(["nodewall", name]).is_err(), "{name}");
         }
         assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_err());

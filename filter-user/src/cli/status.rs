@@ -10,7 +10,7 @@ use super::{
     error::CliError,
     output::{Output, or_dash},
 };
-use crate::control::{Client, Command, ConnectionsEntry, Status, TableEntry};
+use crate::control::{Client, Command, ConnectionsEntry, EventsEntry, Status, TableEntry};
 
 pub(super) fn status(socket: &Path, out: &mut Output) -> Result<(), CliError> {
     let status: Status = Client::connect(socket)?.ask(Command::Status)?;
@@ -87,6 +87,18 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
         }
     }
 
+    let EventsEntry { shown, not_shown, lost } = status.events;
+    if shown + not_shown > 0 {
+        out.line(format_args!(
+            "\ndrops in `nodewall log`\n  {shown} shown, {not_shown} counted alone"
+        ))?;
+    }
+    if lost > 0 {
+        out.line(format_args!(
+            "  {lost} of these should have been shown, but were not read in time"
+        ))?;
+    }
+
     out.line("\ntables")?;
     let rows: Vec<_> = status
         .tables
@@ -124,7 +136,7 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{InterfaceEntry, PolicyEntry, TotalEntry};
+    use crate::control::{EventsEntry, InterfaceEntry, PolicyEntry, TotalEntry};
 
     fn example() -> Status {
         Status {
@@ -173,6 +185,7 @@ mod tests {
                 idle: 0,
                 drift: 0,
             },
+            events: EventsEntry { shown: 3, not_shown: 9, lost: 0 },
             version: "0.1.0".to_owned(),
             pid: 7,
             started: "2026-01-01T00:00:00Z".to_owned(),

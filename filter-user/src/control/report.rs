@@ -32,6 +32,8 @@ pub struct Status {
     pub contended: u64,
     /// Connections that peers hold.
     pub connections: ConnectionsEntry,
+    /// How many drops were shown one by one.
+    pub events: EventsEntry,
     /// The daemon's version.
     pub version: String,
     /// The daemon's process.
@@ -57,6 +59,17 @@ pub struct ConnectionsEntry {
     pub idle: u64,
     /// By how much counts had to be mended since the start.
     pub drift: u64,
+}
+
+/// Drops, those included that monitor mode let through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsEntry {
+    /// How many are or were in the log.
+    pub shown: u64,
+    /// How many were counted alone: the rate was used up.
+    pub not_shown: u64,
+    /// How many of these should have been shown, and found the ring full.
+    pub lost: u64,
 }
 
 /// Who is here.

@@ -6,6 +6,8 @@
 //! what there is to do: requests, signals, netlink, files, and time.
 
 mod error;
+mod events;
+mod follow;
 mod log;
 mod network;
 mod owner;
@@ -31,6 +33,7 @@ use tracing::{error, info, warn};
 pub use self::error::DaemonError;
 pub use self::log::init as init_log;
 use self::{
+    events::DropLog,
     network::Network,
     owner::{Contents, Owner, OwnerHandle, Start},
     socket::ControlSocket,
@@ -81,6 +84,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         let (network, mut network_changes) = Network::connect().map_err(DaemonError::Netlink)?;
         let files_changed = Arc::new(Notify::new());
         let mut signals = Signals::new()?;
+        let drop_log = Arc::<DropLog>::default();
         let start = Start {
             began: options.began,
             text,
@@ -90,11 +94,12 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             interfaces: options.interfaces,
             network,
             files_changed: Arc::clone(&files_changed),
+            drop_log: Arc::clone(&drop_log),
         };
         let owner = Owner::spawn(start).await?;
         // The first moment at which others can connect: everything is guarded.
         if let Some(listener) = listen(&mut socket)? {
-            tokio::spawn(server::serve(listener, owner.clone()));
+            tokio::spawn(server::serve(listener, owner.clone(), drop_log));
         }
         info!("listening on {}", options.socket.display());
         let handle = owner.clone();

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::codec::{Framed, LinesCodec};
 use tracing::{debug, info, warn};
 
-use super::owner::OwnerHandle;
+use super::{events::DropLog, follow, owner::OwnerHandle};
 use crate::control::{
     Command, Failure, FailureCode, IDLE, LONGEST_LINE, Request, Response, VERSION,
 };
@@ -21,19 +21,19 @@ use crate::control::{
 /// Connections at a time. Others wait until one ends, or has been silent too long.
 const CONNECTIONS: usize = 32;
 
-type Lines = Framed<UnixStream, LinesCodec>;
+pub(super) type Lines = Framed<UnixStream, LinesCodec>;
 
 /// Accepts connections for as long as the runtime lives.
-pub(super) async fn serve(listener: UnixListener, owner: OwnerHandle) {
+pub(super) async fn serve(listener: UnixListener, owner: OwnerHandle, log: Arc<DropLog>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // Never closed, so there is always a place to wait for.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let owner = owner.clone();
+                let (owner, log) = (owner.clone(), Arc::clone(&log));
                 tokio::spawn(async move {
-                    converse(stream, &owner).await;
+                    converse(stream, &owner, &log).await;
                     drop(place);
                 });
             }
@@ -46,7 +46,7 @@ pub(super) async fn serve(listener: UnixListener, owner: OwnerHandle) {
 }
 
 /// One connection, to its end.
-async fn converse(stream: UnixStream, owner: &OwnerHandle) {
+async fn converse(stream: UnixStream, owner: &OwnerHandle, log: &DropLog) {
     let refusal = refusal(&stream);
     let mut lines = Framed::new(stream, LinesCodec::new_with_max_length(LONGEST_LINE));
     if let Some(refusal) = refusal {
@@ -76,6 +76,12 @@ async fn converse(stream: UnixStream, owner: &OwnerHandle) {
             }
         };
         drop(line);
+        if let Command::Log { last, follow } = command {
+            if !follow::serve(&mut lines, log, last, follow).await {
+                return;
+            }
+            continue;
+        }
         let last = command == Command::Detach;
         let answer = owner.ask(command).await;
         let sent = send(&mut lines, answer.line).await;
@@ -132,7 +138,7 @@ fn parse(line: &str) -> Result<Command, Failure> {
     Ok(request.command)
 }
 
-fn failed(failure: Failure) -> String {
+pub(super) fn failed(failure: Failure) -> String {
     serialize(&Response::<()>::failed(failure))
 }
 
@@ -142,7 +148,7 @@ pub(super) fn serialize<T: serde::Serialize>(response: &Response<T>) -> String {
 }
 
 /// Whether it was sent: a peer that does not read is not waited for.
-async fn send(lines: &mut Lines, line: String) -> bool {
+pub(super) async fn send(lines: &mut Lines, line: String) -> bool {
     match timeout(IDLE, lines.send(line)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {

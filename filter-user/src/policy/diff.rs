@@ -190,6 +190,7 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
         icmp,
         protocols,
         prefixes,
+        log,
         tables,
     } = old;
     let mut fields = Fields { rule: None, out };
@@ -215,6 +216,7 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     ] {
         fields.value(field, &was, &will, ToString::to_string);
     }
+    fields.value("log.drops", &log.drops, &new.log.drops, rate);
     let (flows, new_flows) = (&tables.flows, &new.tables.flows);
     for (field, was, will) in [
         ("tables.bans", tables.bans, new.tables.bans),

@@ -17,6 +17,7 @@ mod error;
 mod field;
 mod interfaces;
 mod list;
+mod log;
 mod model;
 mod name;
 mod ports;
@@ -44,10 +45,11 @@ pub use self::address::{AddressError, parse as parse_network};
 pub use self::diff::{Change, ChangeKind, Listed, diff};
 pub use self::error::{ErrorKind, Errors, KeyHint, PolicyError};
 pub use self::model::{
-    Attach, FlowTables, Icmp, Limits, Mode, Period, Policy, PortRange, Prefixes, Protocol, Rate,
-    Rule, Source, Tables,
+    Attach, FlowTables, Icmp, Limits, Log, Mode, Period, Policy, PortRange, Prefixes, Protocol,
+    Rate, Rule, Source, Tables,
 };
 pub use self::ports::PortError;
+pub use self::protocols::shown as protocol_name;
 pub use self::rate::{RateError, Unit};
 pub use self::read::{ReadError, read_file};
 pub use self::warning::{Warning, WarningKind};

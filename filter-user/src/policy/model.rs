@@ -29,6 +29,8 @@ pub struct Policy {
     pub protocols: Vec<u8>,
     /// What "source" and "network" mean.
     pub prefixes: Prefixes,
+    /// What is told of single packets.
+    pub log: Log,
     /// Capacities of the kernel's tables.
     pub tables: Tables,
 }
@@ -46,6 +48,7 @@ impl Default for Policy {
             icmp: Icmp::default(),
             protocols: Vec::new(),
             prefixes: Prefixes::default(),
+            log: Log::default(),
             tables: Tables::default(),
         }
     }
@@ -318,6 +321,19 @@ pub struct Prefixes {
 impl Default for Prefixes {
     fn default() -> Self {
         Self { source_ipv4: 32, source_ipv6: 64, network_ipv4: 24, network_ipv6: 48 }
+    }
+}
+
+/// What is told of single packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// How many dropped packets are shown; `None`: none of them.
+    pub drops: Option<Rate>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { drops: Some(Rate { amount: 50, period: Period::Second, burst: 50 }) }
     }
 }
 

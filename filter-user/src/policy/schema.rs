@@ -25,9 +25,10 @@ pub(super) const TOP: Schema = Schema {
         "icmp",
         "protocols",
         "prefixes",
+        "log",
         "tables",
     ],
-    later: &["log", "metrics", "service"],
+    later: &["metrics", "service"],
 };
 pub(super) const SOURCES: Schema =
     Schema { place: "in `[sources]`", keys: &["trusted", "denied"], later: &[] };
@@ -70,6 +71,7 @@ pub(super) const PREFIXES: Schema = Schema {
     keys: &["source_ipv4", "source_ipv6", "network_ipv4", "network_ipv6"],
     later: &[],
 };
+pub(super) const LOG: Schema = Schema { place: "in `[log]`", keys: &["drops"], later: &["flows"] };
 pub(super) const TABLES: Schema = Schema {
     place: "in `[tables]`",
     keys: &[
@@ -86,8 +88,8 @@ pub(super) const TABLES: Schema = Schema {
     later: &[],
 };
 
-const ALL: [&Schema; 10] =
-    [&TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &TABLES];
+const ALL: [&Schema; 11] =
+    [&TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &LOG, &TABLES];
 
 impl Schema {
     /// What is wrong with `key` in this table, if anything is.

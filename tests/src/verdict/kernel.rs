@@ -8,7 +8,7 @@ use std::{
 use filter_common::{Outcome, Reason, Socket, tables::bans};
 use filter_user::{
     compile::{self, Numbers, compile},
-    dataplane::{Ban, DataPlane, Options, Until, boot_time},
+    dataplane::{Ban, DataPlane, Events, Options, Until, boot_time},
     model::Model,
     policy::{self, FlowTables, Tables},
 };
@@ -32,6 +32,8 @@ pub struct Kernel {
     pub namespace: Namespace,
     /// The filter in the kernel.
     pub plane: DataPlane,
+    /// What it tells of single packets: nothing, until a test grants it.
+    pub events: Events,
     /// The filter in user space.
     pub model: Model,
     /// The names that rules have been given numbers by.
@@ -101,6 +103,7 @@ impl Kernel {
         };
         let options = Options { tables, object, ..Options::default() };
         let mut plane = expect(DataPlane::load(&options), "load the program");
+        let Some(events) = plane.take_events() else { panic!("there are no events") };
         let program = expect(plane.program(), "find the program");
         let program = expect(Program::same_as(program), "open the program");
         let mut interfaces = Numbers::of_interfaces();
@@ -108,6 +111,7 @@ impl Kernel {
         let mut kernel = Self {
             namespace,
             plane,
+            events,
             model: Model::default(),
             rules: Numbers::of_rules(),
             interfaces,

@@ -6,6 +6,7 @@ mod bans;
 mod chains;
 mod common;
 mod essential;
+mod events;
 mod flows;
 mod forms;
 mod fragments;

@@ -223,6 +223,7 @@ impl Owner {
                 }
             };
             self.guarded.entries.insert(name, entry);
+            self.tell_collector();
         }
     }
 
@@ -270,6 +271,7 @@ impl Owner {
         self.guarded
             .entries
             .insert(link.name.clone(), Entry { attachment: Some(attachment), why: None });
+        self.tell_collector();
     }
 
     fn attach(

@@ -20,7 +20,7 @@ use tokio::{
     sync::{
         Notify,
         mpsc::{self, UnboundedReceiver},
-        oneshot,
+        oneshot, watch,
     },
 };
 use tracing::{error, info};
@@ -32,7 +32,14 @@ use self::{
     sets::SetStore,
 };
 pub(super) use self::{handle::OwnerHandle, sets::Contents};
-use super::{DaemonError, log, network::Network, server::serialize, watch::Watch};
+use super::{
+    DaemonError,
+    events::{Collector, DropLog, Names, Settings},
+    log,
+    network::Network,
+    server::serialize,
+    watch::Watch,
+};
 use crate::{
     compile::Numbers,
     control::{Command, Failure, Response},
@@ -58,6 +65,7 @@ pub(super) struct Start {
     pub interfaces: Vec<String>,
     pub network: Network,
     pub files_changed: Arc<Notify>,
+    pub drop_log: Arc<DropLog>,
 }
 
 /// The data plane, and what is known of it.
@@ -85,6 +93,9 @@ pub(super) struct Owner {
     has_guarded: bool,
     /// The filter was taken off for good.
     detached: bool,
+    drop_log: Arc<DropLog>,
+    /// What the collector of drops needs to know.
+    settings: watch::Sender<Settings>,
 }
 
 impl Owner {
@@ -118,8 +129,17 @@ impl Owner {
     }
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
-        let Start { began, text, file, mut loaded, contents, interfaces, network, files_changed } =
-            start;
+        let Start {
+            began,
+            text,
+            file,
+            mut loaded,
+            contents,
+            interfaces,
+            network,
+            files_changed,
+            drop_log,
+        } = start;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
         let kernel_log = log::wanted_of_kernel();
@@ -127,6 +147,15 @@ impl Owner {
         let mut plane = DataPlane::load(&options)?;
         if kernel_log != crate::dataplane::KernelLog::Off {
             log::forward_of_kernel(&mut plane, &runtime);
+        }
+        let drops = loaded.policy.log.drops;
+        let settings = watch::Sender::new(Settings { drops, names: Names::default() });
+        if let Some(events) = plane.take_events() {
+            let (settings, log) = (settings.subscribe(), Arc::clone(&drop_log));
+            let mut collector = Collector::new(events, settings, log)?;
+            // So that the first packet can be shown.
+            collector.look()?;
+            runtime.spawn(collector.run());
         }
         let mut sets = SetStore::default();
         sets.replace(&loaded, contents);
@@ -150,6 +179,8 @@ impl Owner {
             ticks: 0,
             has_guarded: false,
             detached: false,
+            drop_log,
+            settings,
         };
         owner.switch_to(InForce::new(text, file, loaded))?;
         owner.watch_sets();
@@ -194,6 +225,17 @@ impl Owner {
         }
     }
 
+    /// Tells the collector of drops what is in force now.
+    fn tell_collector(&self) {
+        let names = |numbers: &Numbers| {
+            numbers.iter().map(|(name, number)| (number, name.to_owned())).collect()
+        };
+        let names =
+            Names { interfaces: names(&self.interface_numbers), rules: names(&self.rule_numbers) };
+        let drops = self.in_force.loaded.policy.log.drops;
+        self.settings.send_replace(Settings { drops, names });
+    }
+
     fn reload_on_signal(&mut self) {
         match self.apply(None) {
             Ok(applied) if applied.changes.is_empty() => {
@@ -223,6 +265,8 @@ impl Owner {
             Command::Unban { prefix } => answer(self.unban(prefix)),
             Command::Bans { after, limit } => answer(Ok(self.bans(after, limit))),
             Command::Detach => answer(Ok(self.detach_all())),
+            // The server has it.
+            Command::Log { last, .. } => answer(Ok(self.drop_log.last(last))),
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use filter_common::{Scope, tables::SourceKey};
+use filter_common::{Scope, Verdict, tables::SourceKey};
 use humantime::format_rfc3339_seconds;
 use ipnet::IpNet;
 
 use super::{Owner, apply::sha256, usage};
 use crate::{
     control::{
-        ConnectionsEntry, CounterEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry,
-        Rules, SourceReport, Sources, Status, TableEntry, TotalEntry,
+        ConnectionsEntry, CounterEntry, EventsEntry, MonitoredEntry, PolicyEntry, RuleEntry,
+        RuleMonitoredEntry, Rules, SourceReport, Sources, Status, TableEntry, TotalEntry,
     },
     daemon::DaemonError,
     policy::read_file,
@@ -34,6 +34,11 @@ impl Owner {
                 }
             }
         }
+        let refused = totals.iter().filter(|entry| entry.verdict == Verdict::Drop.name());
+        let refused = refused.map(|entry| entry.packets);
+        let refused: u64 = refused.chain(monitored.iter().map(|entry| entry.packets)).sum();
+        let (shown, lost) = self.drop_log.counts();
+        let events = EventsEntry { shown, not_shown: refused.saturating_sub(shown), lost };
         let in_force = &self.in_force;
         let on_disk = read_file(&self.own_file).ok();
         Ok(Status {
@@ -53,6 +58,7 @@ impl Owner {
             sets: self.sets.entries(&in_force.loaded),
             contended: self.plane.contended()?,
             connections: self.connections()?,
+            events,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: format_rfc3339_seconds(self.started).to_string(),
