@@ -6,6 +6,7 @@ mod attack;
 mod ban;
 mod connect;
 mod container;
+mod events;
 mod fragments;
 mod input;
 mod monitor;
