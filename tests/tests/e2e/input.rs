@@ -171,7 +171,7 @@ fn bad_policies(installed: &Instance) -> Vec<Bad> {
         ("service", format!("{TOP}[service]\non_stop = \"keep\"\n")),
     ] {
         let words: &'static [&'static str] = match key {
-            "log" => &["`log`", "not in this version"],
+            "log" => &["`flows`", "not in this version"],
             "metrics" => &["`metrics`", "not in this version"],
             _ => &["`service`", "not in this version"],
         };

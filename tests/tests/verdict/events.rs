@@ -58,6 +58,7 @@ new_connections = { rate = "1/h", burst = 1 }
 #[test]
 fn an_event_says_who_whom_what_and_why() {
     with_kernel(|kernel| {
+        pin(processors()[0]);
         kernel.policy(POLICY);
         assert_eq!(kernel.events.grant(PLENTY).map_err(|error| error.to_string()), Ok(()));
         let rule = kernel.rules.get("few").unwrap_or_default();
@@ -322,6 +323,8 @@ fn a_flood_is_told_of_as_much_as_was_granted_and_the_rest_is_counted() {
 #[test]
 fn what_nobody_reads_is_lost_and_counted() {
     with_kernel(|kernel| {
+        // Each processor tells of what it has seen itself.
+        pin(processors()[0]);
         kernel.policy("");
         assert!(kernel.events.grant(PLENTY).is_ok());
         let frame = frame().eth().ipv4(PEER, HOST).udp(1, 2).build();
