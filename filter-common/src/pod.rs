@@ -10,7 +10,7 @@ use crate::{
     table::{Rates, SourceEntry},
     tables::{
         Control, Counter, Generation, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
-        ViewPrefix, events, fragments, interfaces,
+        ViewPrefix, events, flow_log, fragments, interfaces,
     },
 };
 
@@ -43,6 +43,7 @@ pod!(
     ViewPrefix,
     events::Event,
     events::Granted,
+    flow_log::Entry,
     fragments::Entry,
     interfaces::Bucket,
 );
@@ -63,8 +64,9 @@ const _: () = {
     assert!(size_of::<SourceEntry>() == 64);
     assert!(size_of::<Control>() == 24 + 64 * 32 + 4 * 232);
     assert!(size_of::<events::Event>() == 72);
+    assert!(size_of::<flow_log::Entry>() == 64);
     assert!(size_of::<fragments::Entry>() == 24);
-    assert!(size_of::<InterfaceBlock>() == 64 * 16 + 2 * 8 + 24 * 8);
+    assert!(size_of::<InterfaceBlock>() == 64 * 16 + 3 * 8 + 24 * 8);
     assert!(size_of::<View>() == 16);
     assert!(size_of::<ViewPrefix>() == 20);
     assert!(size_of::<interfaces::Bucket>() == 32);

@@ -26,6 +26,18 @@ pub fn granted() -> u64 {
     unsafe { ptr::read_volatile(&raw const GRANTED.events) }
 }
 
+/// Likewise, written once a second.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.flows")]
+pub static mut FLOW_LOG: u64 = 0;
+
+/// Whether, where and when flows are counted.
+#[inline(always)]
+pub fn flow_log() -> u64 {
+    // SAFETY: a word, read in one piece.
+    unsafe { ptr::read_volatile(&raw const FLOW_LOG) }
+}
+
 /// The control block.
 #[inline(always)]
 fn control() -> *const Control {

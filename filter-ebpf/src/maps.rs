@@ -16,7 +16,7 @@ use filter_common::{
     table::{Rates, SourceBucket, SourceTags},
     tables::{
         Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
-        ViewPrefix, bans, counters, events, fragments, lists, notes, ports, total_place,
+        ViewPrefix, bans, counters, events, flow_log, fragments, lists, notes, ports, total_place,
     },
 };
 
@@ -135,3 +135,9 @@ pub static RULE_COUNTERS: ArrayOfMaps<
 pub static EVENTS: RingBuf<events::Event, { events::RING }> = RingBuf::new();
 #[btf_map]
 pub static EVENT_WORDS: Array<u64, { events::WORDS as usize }> = Array::new();
+
+/// The flows of this minute and of the last, bucket by bucket; and whose they are.
+#[btf_map]
+pub static FLOW_COUNTS: Array<flow_log::Bucket, 4096> = Array::new();
+#[btf_map]
+pub static FLOW_TAGS: Array<flow_log::Tags, 4096> = Array::new();

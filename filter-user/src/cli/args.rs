@@ -47,6 +47,8 @@ pub(super) enum Command {
     Rules(Json),
     /// Show who is here: connections held and packets refused, by source
     Sources(Sources),
+    /// Show current flows
+    Flows(Flows),
     /// Show dropped packets, one by one
     Log(Log),
     /// Drop everything from an address or prefix
@@ -81,6 +83,7 @@ impl Command {
             Self::Status(args) => args.json.json,
             Self::Rules(args) => args.json,
             Self::Sources(args) => args.json.json,
+            Self::Flows(args) => args.json.json,
             Self::Log(args) => args.json.json,
             Self::Ban(args) => args.json.json,
             Self::Unban(args) => args.json.json,
@@ -94,6 +97,22 @@ impl Command {
 #[command(after_help = "Example:\n  nodewall sources --top 20")]
 pub(super) struct Sources {
     /// Show so many, those that hold the most connections first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub top: u32,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nodewall flows --top 20
+  nodewall flows --json | jq '.flows[] | select(.verdict == \"drop\")'
+
+Where the policy has `[log] flows`, these are the inbound flows of this minute and the one before,
+accepted and refused, with packets and bytes. Without it they are what the kernel knows: connections
+of sockets, and UDP, echoes and forwarded connections that this host or a container sent something to.")]
+pub(super) struct Flows {
+    /// Show so many
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub top: u32,
     #[command(flatten)]
@@ -319,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_have_is_no_command_yet() {
-        for name in ["confirm", "rollback", "flows", "explain", "replay", "doctor"] {
+        for name in ["confirm", "rollback", "explain", "replay", "doctor"] {
             assert!(Args::try_parse_from(["nodewall", name]).is_err(), "{name}");
         }
         assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_err());

@@ -6,6 +6,7 @@ mod ban_list;
 mod bans;
 mod detach;
 mod error;
+mod flows;
 mod log;
 mod output;
 mod policy;
@@ -67,6 +68,7 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         Command::Status(_) => status::status(&socket, &mut out)?,
         Command::Rules(_) => rules::rules(&socket, &mut out)?,
         Command::Sources(args) => sources::sources(&socket, &args, &mut out)?,
+        Command::Flows(args) => flows::flows(&socket, &args, &mut out)?,
         Command::Log(args) => log::log(&socket, &args, &mut out)?,
         Command::Ban(args) => bans::ban(&socket, &args, &mut out)?,
         Command::Unban(args) => bans::unban(&socket, &args, &mut out)?,

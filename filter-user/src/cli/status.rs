@@ -10,7 +10,9 @@ use super::{
     error::CliError,
     output::{Output, or_dash},
 };
-use crate::control::{Client, Command, ConnectionsEntry, EventsEntry, Status, TableEntry};
+use crate::control::{
+    Client, Command, ConnectionsEntry, EventsEntry, FlowLogEntry, Status, TableEntry,
+};
 
 pub(super) fn status(socket: &Path, out: &mut Output) -> Result<(), CliError> {
     let status: Status = Client::connect(socket)?.ask(Command::Status)?;
@@ -97,6 +99,18 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
         out.line(format_args!(
             "  {lost} of these should have been shown, but were not read in time"
         ))?;
+    }
+
+    if let Some(FlowLogEntry { file, records, skipped, problem }) = &status.flow_log {
+        out.line(format_args!("\nflow log\n  {records} flows written to {file}"))?;
+        if *skipped > 0 {
+            out.line(format_args!(
+                "  {skipped} packets are left out: `[tables] flow_log` has no room for their flows"
+            ))?;
+        }
+        if let Some(problem) = problem {
+            out.line(format_args!("  {problem}"))?;
+        }
     }
 
     out.line("\ntables")?;
@@ -186,6 +200,7 @@ mod tests {
                 drift: 0,
             },
             events: EventsEntry { shown: 3, not_shown: 9, lost: 0 },
+            flow_log: None,
             version: "0.1.0".to_owned(),
             pid: 7,
             started: "2026-01-01T00:00:00Z".to_owned(),

@@ -17,9 +17,9 @@ pub use self::event::{DropEvent, Log};
 pub use self::problem::{Note, Problem};
 pub use self::report::{
     Applied, BanEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached, Difference,
-    EventsEntry, InterfaceEntry, LimitEntry, MonitoredEntry, PolicyEntry, RuleEntry,
-    RuleMonitoredEntry, Rules, SetEntry, SourceReport, Sources, Status, TableEntry, TotalEntry,
-    Unbanned,
+    EventsEntry, FlowEntry, FlowLogEntry, Flows, InterfaceEntry, LimitEntry, MonitoredEntry,
+    PolicyEntry, RuleEntry, RuleMonitoredEntry, Rules, SetEntry, SourceReport, Sources, Status,
+    TableEntry, TotalEntry, Unbanned,
 };
 pub use self::request::{Command, PolicyText, Request};
 pub use self::response::{Failure, FailureCode, Response};

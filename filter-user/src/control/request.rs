@@ -37,6 +37,12 @@ pub enum Command {
         #[serde(default)]
         top: Option<u32>,
     },
+    /// The flows that there are: [`Flows`](super::Flows).
+    Flows {
+        /// How many at most; `None`: all.
+        #[serde(default)]
+        top: Option<u32>,
+    },
     /// The last drops that were shown: [`Log`](super::Log).
     Log {
         /// How many at most; `None`: all that are kept.

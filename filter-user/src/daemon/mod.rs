@@ -7,6 +7,7 @@
 
 mod error;
 mod events;
+mod flow_log;
 mod follow;
 mod log;
 mod network;

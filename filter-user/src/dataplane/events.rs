@@ -14,6 +14,7 @@ pub struct Events {
     ring: RingBuf<MapData>,
     words: Array<MapData, u64>,
     granted: Array<MapData, Granted>,
+    /// What was written last.
     last: Option<Granted>,
 }
 

@@ -19,6 +19,7 @@ use super::{
     counters::{RuleCounters, Totals},
     egress,
     events::Events,
+    flow_log::FlowCounts,
     flows::{Flows, sizes},
     fragments::Fragments,
     generations::Generations,
@@ -80,6 +81,7 @@ impl DataPlane {
         let room = &options.tables;
         let bans = room.bans.max(1);
         let [sources, known] = [room.sources, room.known].map(Sources::buckets);
+        let flow_buckets = FlowCounts::buckets(room.flow_log);
         let seed = seed();
         let fragments = tables::Fragments { seed, buckets: Fragments::buckets(room.fragments) };
         let mut loader = EbpfLoader::new();
@@ -98,12 +100,17 @@ impl DataPlane {
             .override_global("SEED", &seed, true)
             .override_global("FRAGMENT_BUCKETS", &fragments.buckets, true)
             .override_global("SOURCES_MASK", &(sources - 1), true)
+            .map_max_entries(FlowCounts::COUNTS, flow_buckets * 2)
+            .map_max_entries(FlowCounts::TAGS, flow_buckets * 2)
+            .override_global("FLOWS_MASK", &(flow_buckets - 1), true)
             .override_global("KNOWN_MASK", &(known - 1), true)
             .override_global("AYA_LOG_LEVEL", &level, false)
             .load(options.object.unwrap_or(OBJECT))
             .map_err(load_error)?;
         load_programs(&mut ebpf)?;
         let control = Control::take(&mut ebpf)?;
+        // It needs a map that others take.
+        let flow_counts = FlowCounts::take(&mut ebpf)?;
         Ok(Self {
             generations: Generations::take(&mut ebpf, control.clone())?,
             slots: Slots::take(&mut ebpf, control.clone(), room.slots)?,
@@ -115,6 +122,7 @@ impl DataPlane {
             own_ports: OwnPorts::take(&mut ebpf, control.clone())?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
             events: Some(Events::take(&mut ebpf)?),
+            flow_counts: Some(flow_counts),
             control,
             ebpf,
         })

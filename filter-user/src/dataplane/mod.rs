@@ -10,6 +10,7 @@ mod counters;
 mod egress;
 mod error;
 mod events;
+mod flow_log;
 mod flows;
 mod fragments;
 mod generations;
@@ -26,6 +27,7 @@ pub use counters::{InterfaceCounter, RuleCounter};
 pub use egress::Hook;
 pub use error::{AttachError, LoadError, MapFault};
 pub use events::Events;
+pub use flow_log::{FlowCounts, Half};
 pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
 pub use own_ports::Marks;
@@ -59,6 +61,7 @@ pub struct DataPlane {
     own_ports: own_ports::OwnPorts,
     /// Until somebody takes them.
     events: Option<Events>,
+    flow_counts: Option<FlowCounts>,
 }
 
 impl std::fmt::Debug for DataPlane {
@@ -201,10 +204,22 @@ impl DataPlane {
         self.events.take()
     }
 
+    /// The flows that the program counts for the flow log, for whoever reads
+    /// them from now on. There is one reader: `None` for a second.
+    pub fn take_flow_counts(&mut self) -> Option<FlowCounts> {
+        self.flow_counts.take()
+    }
+
     /// How full the tables of what this host sends are.
     #[must_use]
     pub fn flows(&self) -> [Fill; 4] {
         self.flows.fill()
+    }
+
+    /// What this host or a container began or answered, and how long ago
+    /// something was last sent there.
+    pub fn recorded_flows(&self) -> impl Iterator<Item = (FlowKey, std::time::Duration)> {
+        self.flows.live(monotonic())
     }
 
     /// Takes into the tables what connection tracking knows of, so that what

@@ -62,7 +62,7 @@ pub(super) fn read(
         policy.prefixes = read_prefixes(&entry, report);
     }
     if let Some(entry) = top.get("log") {
-        policy.log = log::read(&entry, report);
+        policy.log = log::read(&entry, folder, report);
     }
     if let Some(entry) = top.get("tables") {
         policy.tables = read_tables(&entry, report);
@@ -158,5 +158,6 @@ fn read_tables(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Tables {
         },
         slots: read("slots", default.slots),
         fragments: read("fragments", default.fragments),
+        flow_log: read("flow_log", default.flow_log),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -329,11 +330,13 @@ impl Default for Prefixes {
 pub struct Log {
     /// How many dropped packets are shown; `None`: none of them.
     pub drops: Option<Rate>,
+    /// The file that flows are logged in; `None`: they are not.
+    pub flows: Option<PathBuf>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { drops: Some(Rate { amount: 50, period: Period::Second, burst: 50 }) }
+        Self { drops: Some(Rate { amount: 50, period: Period::Second, burst: 50 }), flows: None }
     }
 }
 
@@ -352,6 +355,8 @@ pub struct Tables {
     pub slots: u32,
     /// Datagrams in fragments that are known at a time.
     pub fragments: u32,
+    /// Flows of one minute of the flow log.
+    pub flow_log: u32,
 }
 
 impl Default for Tables {
@@ -363,6 +368,7 @@ impl Default for Tables {
             flows: FlowTables::default(),
             slots: 262_144,
             fragments: filter_common::tables::fragments::DEFAULT,
+            flow_log: filter_common::tables::flow_log::DEFAULT,
         }
     }
 }

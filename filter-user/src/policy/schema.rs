@@ -71,7 +71,8 @@ pub(super) const PREFIXES: Schema = Schema {
     keys: &["source_ipv4", "source_ipv6", "network_ipv4", "network_ipv6"],
     later: &[],
 };
-pub(super) const LOG: Schema = Schema { place: "in `[log]`", keys: &["drops"], later: &["flows"] };
+pub(super) const LOG: Schema =
+    Schema { place: "in `[log]`", keys: &["drops", "flows"], later: &[] };
 pub(super) const TABLES: Schema = Schema {
     place: "in `[tables]`",
     keys: &[
@@ -79,6 +80,7 @@ pub(super) const TABLES: Schema = Schema {
         "sources",
         "known",
         "slots",
+        "flow_log",
         "flows",
         "answered",
         "half_open",

@@ -166,12 +166,10 @@ fn bad_policies(installed: &Instance) -> Vec<Bad> {
         ),
     ];
     for (key, text) in [
-        ("log", format!("{TOP}[log]\nflows = \"/tmp/flows\"\n")),
         ("metrics", format!("{TOP}[metrics]\nlisten = false\n")),
         ("service", format!("{TOP}[service]\non_stop = \"keep\"\n")),
     ] {
         let words: &'static [&'static str] = match key {
-            "log" => &["`flows`", "not in this version"],
             "metrics" => &["`metrics`", "not in this version"],
             _ => &["`service`", "not in this version"],
         };

@@ -7,6 +7,7 @@ mod ban;
 mod connect;
 mod container;
 mod events;
+mod flows;
 mod fragments;
 mod input;
 mod monitor;

@@ -7,6 +7,7 @@ mod chains;
 mod common;
 mod essential;
 mod events;
+mod flow_log;
 mod flows;
 mod forms;
 mod fragments;

@@ -6,6 +6,7 @@ mod drop_log;
 mod told;
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +15,10 @@ use tokio::{sync::watch, time::interval};
 use tracing::{Level, error, info};
 
 use self::allowance::Allowance;
-pub(super) use self::{drop_log::DropLog, told::Names};
+pub(super) use self::{
+    drop_log::DropLog,
+    told::{Names, protocol_name},
+};
 use crate::{
     control::DropEvent,
     dataplane::{Events, MapFault, monotonic},
@@ -27,12 +31,16 @@ pub(super) const TARGET: &str = "nodewall::drops";
 /// how often the program is granted more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What the policy in force says of drops.
+/// What the policy in force says of drops and flows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     /// How many are shown; `None`: none.
     pub drops: Option<Rate>,
-    pub names: Names,
+    /// Where flows are logged; `None`: they are not.
+    pub flows: Option<PathBuf>,
+    pub names: Arc<Names>,
+    /// The interfaces that are guarded.
+    pub guarded: Vec<String>,
 }
 
 /// Takes events out of the ring.

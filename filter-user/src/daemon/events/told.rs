@@ -56,7 +56,7 @@ impl Names {
 }
 
 /// As the packets of `explain` name it.
-fn protocol_name(number: u8) -> String {
+pub(in crate::daemon) fn protocol_name(number: u8) -> String {
     match number {
         protocol::TCP => "tcp".to_owned(),
         protocol::UDP => "udp".to_owned(),

@@ -138,7 +138,7 @@ impl Owner {
         self.generation += 1;
         self.in_force = next;
         self.release_all_but(&wanted);
-        self.tell_collector();
+        self.tell_loggers();
         Ok(())
     }
 

@@ -200,6 +200,7 @@ impl Owner {
             self.guarded.remembered.clone_from(&wanted);
         }
         self.follow_vanished(&snapshot, &wanted);
+        self.tell_loggers();
         let attach = self.in_force.loaded.policy.attach;
         for name in wanted {
             let known = self.guarded.entries.get(&name);
@@ -223,7 +224,7 @@ impl Owner {
                 }
             };
             self.guarded.entries.insert(name, entry);
-            self.tell_collector();
+            self.tell_loggers();
         }
     }
 
@@ -271,7 +272,7 @@ impl Owner {
         self.guarded
             .entries
             .insert(link.name.clone(), Entry { attachment: Some(attachment), why: None });
-        self.tell_collector();
+        self.tell_loggers();
     }
 
     fn attach(

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bans;
+mod flows;
 mod handle;
 mod interfaces;
 mod report;
@@ -35,6 +36,7 @@ pub(super) use self::{handle::OwnerHandle, sets::Contents};
 use super::{
     DaemonError,
     events::{Collector, DropLog, Names, Settings},
+    flow_log::FlowLog,
     log,
     network::Network,
     server::serialize,
@@ -96,6 +98,7 @@ pub(super) struct Owner {
     drop_log: Arc<DropLog>,
     /// What the collector of drops needs to know.
     settings: watch::Sender<Settings>,
+    flow_log: Option<Arc<FlowLog>>,
 }
 
 impl Owner {
@@ -149,7 +152,7 @@ impl Owner {
             log::forward_of_kernel(&mut plane, &runtime);
         }
         let drops = loaded.policy.log.drops;
-        let settings = watch::Sender::new(Settings { drops, names: Names::default() });
+        let settings = watch::Sender::new(Settings { drops, ..Settings::default() });
         if let Some(events) = plane.take_events() {
             let (settings, log) = (settings.subscribe(), Arc::clone(&drop_log));
             let mut collector = Collector::new(events, settings, log)?;
@@ -157,6 +160,10 @@ impl Owner {
             collector.look()?;
             runtime.spawn(collector.run());
         }
+        let flow_log = match plane.take_flow_counts() {
+            Some(counts) => Some(FlowLog::spawn(counts, settings.subscribe())?),
+            None => None,
+        };
         let mut sets = SetStore::default();
         sets.replace(&loaded, contents);
         let mut owner = Self {
@@ -181,6 +188,7 @@ impl Owner {
             detached: false,
             drop_log,
             settings,
+            flow_log,
         };
         owner.switch_to(InForce::new(text, file, loaded))?;
         owner.watch_sets();
@@ -206,6 +214,9 @@ impl Owner {
             }
         }
         self.detach_all();
+        if let Some(flow_log) = &self.flow_log {
+            flow_log.finish(&self.settings.borrow());
+        }
     }
 
     fn tick(&mut self) {
@@ -225,15 +236,24 @@ impl Owner {
         }
     }
 
-    /// Tells the collector of drops what is in force now.
-    fn tell_collector(&self) {
+    /// Tells those who log drops and flows what is in force now.
+    fn tell_loggers(&self) {
+        let log = &self.in_force.loaded.policy.log;
+        let guarded = self.guarded.list().into_iter().filter(|entry| entry.attach.is_some());
+        self.settings.send_replace(Settings {
+            drops: log.drops,
+            flows: log.flows.clone(),
+            names: Arc::new(self.names()),
+            guarded: guarded.map(|entry| entry.name).collect(),
+        });
+    }
+
+    /// The names that the program has numbers for.
+    fn names(&self) -> Names {
         let names = |numbers: &Numbers| {
             numbers.iter().map(|(name, number)| (number, name.to_owned())).collect()
         };
-        let names =
-            Names { interfaces: names(&self.interface_numbers), rules: names(&self.rule_numbers) };
-        let drops = self.in_force.loaded.policy.log.drops;
-        self.settings.send_replace(Settings { drops, names });
+        Names { interfaces: names(&self.interface_numbers), rules: names(&self.rule_numbers) }
     }
 
     fn reload_on_signal(&mut self) {
@@ -256,6 +276,7 @@ impl Owner {
         match command {
             Command::Status => answer(self.status()),
             Command::Rules => answer(self.rules()),
+            Command::Flows { top } => answer(self.flows(top)),
             Command::Sources { top } => answer(self.sources(top)),
             Command::Apply { policy } => answer(self.apply(policy)),
             Command::Diff { policy } => answer(self.diff(policy)),

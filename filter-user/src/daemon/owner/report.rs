@@ -59,6 +59,7 @@ impl Owner {
             contended: self.plane.contended()?,
             connections: self.connections()?,
             events,
+            flow_log: self.flow_log.as_ref().and_then(|log| log.entry()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: format_rfc3339_seconds(self.started).to_string(),
