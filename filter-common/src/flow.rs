@@ -174,6 +174,12 @@ impl Sent {
         self.is_within(timeout, now)
     }
 
+    /// How old it is, in nanoseconds.
+    #[must_use]
+    pub const fn age(self, now: u64) -> u64 {
+        now.saturating_sub(self.0 & !STAGE)
+    }
+
     /// Whether there is an entry that is no older than `timeout`.
     #[inline(always)]
     #[must_use]

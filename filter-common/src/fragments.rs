@@ -186,9 +186,15 @@ impl Kept {
             | 1 << Reason::Denied as u64
             | 1 << Reason::Banned as u64
             | 1 << Reason::Fragment as u64;
+        BY_THEMSELVES >> (self.judged() & 63) & 1 == 0
+    }
+
+    /// The number of the reason, as it is without monitor mode.
+    #[inline(always)]
+    #[must_use]
+    pub const fn judged(self) -> u64 {
         let monitored = self.0 >> 8 & 0xff;
-        let reason = if monitored == Self::NONE { self.0 & 0xff } else { monitored };
-        BY_THEMSELVES >> (reason & 63) & 1 == 0
+        if monitored == Self::NONE { self.0 & 0xff } else { monitored }
     }
 
     /// Back from the word.

@@ -10,7 +10,7 @@ use crate::{
     table::{Rates, SourceEntry},
     tables::{
         Control, Counter, Generation, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
-        ViewPrefix, fragments, interfaces,
+        ViewPrefix, events, flow_log, fragments, interfaces,
     },
 };
 
@@ -41,6 +41,9 @@ pod!(
     SourceKey,
     View,
     ViewPrefix,
+    events::Event,
+    events::Granted,
+    flow_log::Entry,
     fragments::Entry,
     interfaces::Bucket,
 );
@@ -60,8 +63,10 @@ const _: () = {
     assert!(size_of::<SourceKey>() == 24);
     assert!(size_of::<SourceEntry>() == 64);
     assert!(size_of::<Control>() == 24 + 64 * 32 + 4 * 232);
+    assert!(size_of::<events::Event>() == 72);
+    assert!(size_of::<flow_log::Entry>() == 64);
     assert!(size_of::<fragments::Entry>() == 24);
-    assert!(size_of::<InterfaceBlock>() == 64 * 16 + 24 * 8);
+    assert!(size_of::<InterfaceBlock>() == 64 * 16 + 3 * 8 + 24 * 8);
     assert!(size_of::<View>() == 16);
     assert!(size_of::<ViewPrefix>() == 20);
     assert!(size_of::<interfaces::Bucket>() == 32);

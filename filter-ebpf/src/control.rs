@@ -4,7 +4,9 @@
 use core::ptr;
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use filter_common::tables::{Control, GENERATIONS, Generation, interfaces, switch::Switch};
+use filter_common::tables::{
+    Control, GENERATIONS, Generation, events::Granted, interfaces, switch::Switch,
+};
 
 const SLOT_MASK: u32 = GENERATIONS - 1;
 const _: () = assert!(GENERATIONS.is_power_of_two());
@@ -13,6 +15,31 @@ const _: () = assert!(GENERATIONS.is_power_of_two());
 /// instruction of this program ever changes.
 #[unsafe(no_mangle)]
 pub static mut CONTROL: Control = Control::new();
+
+/// A section of its own, and so a map of its own: what writes it ten times a
+/// second has nothing to do with the policy.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.events")]
+pub static mut GRANTED: Granted = Granted { events: 0 };
+
+/// How many events there may have been.
+#[inline(always)]
+pub fn granted() -> u64 {
+    // SAFETY: a word, read in one piece.
+    unsafe { ptr::read_volatile(&raw const GRANTED.events) }
+}
+
+/// Likewise, written once a second.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.flows")]
+pub static mut FLOW_LOG: u64 = 0;
+
+/// Whether, where and when flows are counted.
+#[inline(always)]
+pub fn flow_log() -> u64 {
+    // SAFETY: a word, read in one piece.
+    unsafe { ptr::read_volatile(&raw const FLOW_LOG) }
+}
 
 /// The control block.
 #[inline(always)]

@@ -12,6 +12,9 @@ static SOURCES_MASK: u32 = 0;
 /// Likewise of `KNOWN`.
 #[unsafe(no_mangle)]
 static KNOWN_MASK: u32 = 0;
+/// Likewise of each half of `FLOW_COUNTS`.
+#[unsafe(no_mangle)]
+static FLOWS_MASK: u32 = 0;
 /// Buckets of the table `FRAGMENTS`.
 #[unsafe(no_mangle)]
 static FRAGMENT_BUCKETS: u32 = 0;
@@ -35,6 +38,13 @@ pub fn sources_mask() -> u32 {
 pub fn known_mask() -> u32 {
     // SAFETY: as above.
     unsafe { ptr::read_volatile(&raw const KNOWN_MASK) }
+}
+
+/// What of a hash chooses the bucket of `FLOW_COUNTS`.
+#[inline(always)]
+pub fn flows_mask() -> u32 {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile(&raw const FLOWS_MASK) }
 }
 
 /// Where datagrams in fragments have their entries.

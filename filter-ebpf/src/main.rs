@@ -9,6 +9,8 @@ mod apart;
 mod atomic;
 mod control;
 mod egress;
+mod events;
+mod flow_log;
 mod flows;
 mod globals;
 mod inner;
@@ -46,10 +48,16 @@ pub fn nodewall(context: XdpContext) -> u32 {
     // SAFETY: a value of the map.
     let parsed = unsafe { scratch::parsed(state.block()) };
     let outcome = match read::packet(&packet, state.raw_ip(), parsed) {
-        Reason::Rule => judge_parsed(&packet.again(&context), scratch::settled(parsed), &state),
+        Reason::Rule => {
+            let parsed = scratch::settled(parsed);
+            let outcome = judge_parsed(&packet.again(&context), parsed, &state);
+            flow_log::count(&state, parsed, &outcome, packet.length());
+            outcome
+        }
         reason => judge_unread(reason, &state),
     };
     state.count(&outcome, packet.length());
+    events::tell(&state, &outcome, packet.length());
     match outcome.verdict() {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => {

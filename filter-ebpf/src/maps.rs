@@ -5,7 +5,7 @@
 //! (bans, buckets, counters) stands outside of the generations.
 
 use aya_ebpf::{
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, SkStorage},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     macros::btf_map,
     maps::lpm_trie::Key,
 };
@@ -16,7 +16,7 @@ use filter_common::{
     table::{Rates, SourceBucket, SourceTags},
     tables::{
         Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Name, Rule, Slot, SourceKey, View,
-        ViewPrefix, bans, counters, fragments, lists, notes, ports, total_place,
+        ViewPrefix, bans, counters, events, flow_log, fragments, lists, notes, ports, total_place,
     },
 };
 
@@ -139,3 +139,15 @@ pub static RULE_COUNTERS: ArrayOfMaps<
     inner::PerCpuArray<{ size_of::<Counter>() }, { counters::CHUNK as usize }>,
     { counters::CHUNKS as usize },
 > = ArrayOfMaps::new();
+
+/// Dropped packets, and how many were taken and lost of them.
+#[btf_map]
+pub static EVENTS: RingBuf<events::Event, { events::RING }> = RingBuf::new();
+#[btf_map]
+pub static EVENT_WORDS: Array<u64, { events::WORDS as usize }> = Array::new();
+
+/// The flows of this minute and of the last, bucket by bucket; and whose they are.
+#[btf_map]
+pub static FLOW_COUNTS: Array<flow_log::Bucket, 4096> = Array::new();
+#[btf_map]
+pub static FLOW_TAGS: Array<flow_log::Tags, 4096> = Array::new();

@@ -18,7 +18,7 @@ mod sockets;
 pub use counts::{Counts, Place};
 pub use cut::{cut, cut_honestly};
 pub use expected::Expected;
-pub use kernel::{Kernel, LOOPBACK, prefix_of, with_kernel, with_object};
+pub use kernel::{FLOWS, Kernel, LOOPBACK, prefix_of, with_kernel, with_object};
 pub use mutant::{OBJECT_VARIABLE, mutant_object};
 pub use program::{Program, SHORTEST_FRAME};
 pub use sent::{Container, flow_key};

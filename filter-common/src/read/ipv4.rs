@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Fragment, Parsed, Payload, transport};
+use super::{Flow, Fragment, Parsed, Payload, transport};
 use crate::{Address, Packet};
 
 #[derive(Clone, Copy, FromBytes)]
@@ -53,4 +53,16 @@ pub fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize, parsed: &mut Parsed) 
         true,
         parsed,
     )
+}
+
+/// The addresses of the header at `offset`, whatever else it says.
+#[inline(always)]
+pub fn addresses<P: Packet + ?Sized>(packet: &P, offset: usize, flow: &mut Flow) -> Option<()> {
+    let header = packet.load::<Ipv4>(offset)?;
+    if header.version_length >> 4 != 4 {
+        return None;
+    }
+    flow.source = Address::from_ipv4(header.source);
+    flow.destination = Address::from_ipv4(header.destination);
+    Some(())
 }

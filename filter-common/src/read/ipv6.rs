@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Fragment, Parsed, Payload, protocol, transport};
+use super::{Flow, Fragment, Parsed, Payload, protocol, transport};
 use crate::{Address, Packet};
 
 #[derive(Clone, Copy, FromBytes)]
@@ -57,6 +57,20 @@ pub fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize, parsed: &mut Parsed) 
     parsed.flow.destination = destination;
     parsed.hop_limit = header.hop_limit;
     transport::read(packet, payload, false, parsed)
+}
+
+/// The addresses of the header at `offset`, whatever else it says; `None` where
+/// they would be taken for IPv4 ones.
+#[inline(always)]
+pub fn addresses<P: Packet + ?Sized>(packet: &P, offset: usize, flow: &mut Flow) -> Option<()> {
+    let header = packet.load::<Ipv6>(offset)?;
+    let (source, destination) = (Address(header.source), Address(header.destination));
+    if !header.is_version_6() || source.is_ipv4() || destination.is_ipv4() {
+        return None;
+    }
+    flow.source = source;
+    flow.destination = destination;
+    Some(())
 }
 
 /// Follows the chain to the first header that is no extension header, or to

@@ -2,6 +2,7 @@
 //! and the transport header. What lies about its own length, or ends before
 //! a header does, cannot be read; the caller drops it as malformed.
 
+mod claimed;
 mod fragment;
 mod ipv4;
 mod ipv6;
@@ -9,6 +10,7 @@ mod link;
 mod quoted;
 mod transport;
 
+pub use claimed::claimed;
 pub use fragment::Fragment;
 pub use quoted::{Quoted, quoted};
 pub use transport::{Icmp, Tcp, Transport, protocol, tcp_flags};

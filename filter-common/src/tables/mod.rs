@@ -5,6 +5,8 @@
 
 pub mod bans;
 pub mod counters;
+pub mod events;
+pub mod flow_log;
 pub mod fragments;
 pub mod interfaces;
 pub mod lists;
@@ -297,6 +299,10 @@ pub struct Counter {
 pub struct InterfaceBlock {
     /// By [`counters::of_interface`].
     pub counters: [Counter; counters::PER_INTERFACE as usize],
+    /// What was told of its drops.
+    pub told: events::Told,
+    /// Packets whose flow found no room in the flow log's table.
+    pub unlogged: u64,
     /// The program's own, for the packet at hand.
     pub scratch: [u64; SCRATCH_WORDS],
 }

@@ -7,7 +7,9 @@ mod bans;
 mod detach;
 mod doctor;
 mod error;
+mod flows;
 mod guard;
+mod log;
 mod output;
 mod policy;
 mod rules;
@@ -70,6 +72,8 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         Command::Status(args) => status::status(&socket, &args, &mut out)?,
         Command::Rules(_) => rules::rules(&socket, &mut out)?,
         Command::Sources(args) => sources::sources(&socket, &args, &mut out)?,
+        Command::Flows(args) => flows::flows(&socket, &args, &mut out)?,
+        Command::Log(args) => log::log(&socket, &args, &mut out)?,
         Command::Ban(args) => bans::ban(&socket, &args, &mut out)?,
         Command::Unban(args) => bans::unban(&socket, &args, &mut out)?,
         Command::Bans(args) => bans::bans(&socket, &args, &mut out)?,

@@ -12,7 +12,10 @@ use super::{
     output::{Output, or_dash},
 };
 use crate::{
-    control::{Client, ClientError, Command, ConnectionsEntry, InterfaceEntry, Status, TableEntry},
+    control::{
+        Client, ClientError, Command, ConnectionsEntry, EventsEntry, FlowLogEntry, InterfaceEntry,
+        Status, TableEntry,
+    },
     daemon,
 };
 
@@ -137,6 +140,30 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
         }
     }
 
+    let EventsEntry { shown, not_shown, lost } = status.events;
+    if shown + not_shown > 0 {
+        out.line(format_args!(
+            "\ndrops in `nodewall log`\n  {shown} shown, {not_shown} counted alone"
+        ))?;
+    }
+    if lost > 0 {
+        out.line(format_args!(
+            "  {lost} of these should have been shown, but were not read in time"
+        ))?;
+    }
+
+    if let Some(FlowLogEntry { file, records, skipped, problem }) = &status.flow_log {
+        out.line(format_args!("\nflow log\n  {records} flows written to {file}"))?;
+        if *skipped > 0 {
+            out.line(format_args!(
+                "  {skipped} packets are left out: `[tables] flow_log` has no room for their flows"
+            ))?;
+        }
+        if let Some(problem) = problem {
+            out.line(format_args!("  {problem}"))?;
+        }
+    }
+
     out.line("\ntables")?;
     let rows: Vec<_> = status
         .tables
@@ -174,7 +201,7 @@ fn show<W: Write>(status: &Status, out: &mut Output<W>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{BanFileEntry, InterfaceEntry, PolicyEntry, TotalEntry};
+    use crate::control::{BanFileEntry, EventsEntry, InterfaceEntry, PolicyEntry, TotalEntry};
 
     fn example() -> Status {
         Status {
@@ -233,6 +260,8 @@ mod tests {
                 listen: Some("127.0.0.1:9551".to_owned()),
                 problem: None,
             },
+            events: EventsEntry { shown: 3, not_shown: 9, lost: 0 },
+            flow_log: None,
             version: "0.1.0".to_owned(),
             pid: 7,
             started: "2026-01-01T00:00:00Z".to_owned(),

@@ -85,7 +85,22 @@ impl Client {
         line.push('\n');
         // A daemon that refuses the caller answers before it has read a request.
         let sent = self.stream.get_mut().write_all(line.as_bytes());
-        line.clear();
+        self.receive(sent)
+    }
+
+    /// Waits for the next answer to a request that has many, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon says, or that it ended.
+    pub fn wait_for_more<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        let set = self.stream.get_mut().set_read_timeout(None);
+        self.receive(set)
+    }
+
+    /// The next answer. `sent`: what became of asking for it.
+    fn receive<T: DeserializeOwned>(&mut self, sent: io::Result<()>) -> Result<T, ClientError> {
+        let mut line = String::new();
         let limit = LONGEST_LINE as u64 + 1;
         let received = self.stream.by_ref().take(limit).read_line(&mut line);
         if line.is_empty() {

@@ -4,6 +4,7 @@
 //! One line of JSON is one [`Request`], one line of JSON is its [`Response`].
 
 mod client;
+mod event;
 mod problem;
 mod report;
 mod request;
@@ -12,12 +13,13 @@ mod response;
 use std::time::Duration;
 
 pub use self::client::{Client, ClientError};
+pub use self::event::{DropEvent, Log};
 pub use self::problem::{Note, Problem};
 pub use self::report::{
     Applied, BanEntry, BanFileEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached,
-    Difference, InterfaceEntry, LimitEntry, Looked, MetricsEntry, MonitoredEntry, PolicyEntry,
-    RuleEntry, RuleMonitoredEntry, Rules, SetEntry, SourceReport, Sources, Status, TableEntry,
-    TotalEntry, Unbanned,
+    Difference, EventsEntry, FlowEntry, FlowLogEntry, Flows, InterfaceEntry, LimitEntry, Looked,
+    MetricsEntry, MonitoredEntry, PolicyEntry, RuleEntry, RuleMonitoredEntry, Rules, SetEntry,
+    SourceReport, Sources, Status, TableEntry, TotalEntry, Unbanned,
 };
 pub use self::request::{Command, PolicyText, Request};
 pub use self::response::{Failure, FailureCode, Response};

@@ -2,6 +2,8 @@
 //!
 //! Absent is null, times are RFC 3339; the objects grow, and never change.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,10 @@ pub struct Status {
     pub connections: ConnectionsEntry,
     /// Where metrics are served.
     pub metrics: MetricsEntry,
+    /// How many drops were shown one by one.
+    pub events: EventsEntry,
+    /// The flow log; `None`: there is none.
+    pub flow_log: Option<FlowLogEntry>,
     /// The daemon's version.
     pub version: String,
     /// The daemon's process.
@@ -70,6 +76,69 @@ pub struct MetricsEntry {
     pub listen: Option<String>,
     /// Why they are not served there now.
     pub problem: Option<String>,
+}
+
+/// Drops, those included that monitor mode let through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsEntry {
+    /// How many are or were in the log.
+    pub shown: u64,
+    /// How many were counted alone: the rate was used up.
+    pub not_shown: u64,
+    /// How many of these should have been shown, and found the ring full.
+    pub lost: u64,
+}
+
+/// The flow log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowLogEntry {
+    /// Its file.
+    pub file: String,
+    /// Flows that were written, since it was switched on.
+    pub records: u64,
+    /// Packets whose flows found no room in the table, likewise.
+    pub skipped: u64,
+    /// Why it cannot be written.
+    pub problem: Option<String>,
+}
+
+/// Flows of packets that come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flows {
+    /// `flow_log`: those of this minute and the one before, counted; `kernel`: the
+    /// connections of sockets, and what this host or a container has sent.
+    pub from: String,
+    /// How many there are.
+    pub total: u64,
+    /// The first of them.
+    pub flows: Vec<FlowEntry>,
+}
+
+/// One flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowEntry {
+    /// Where it comes in; `None`: not known.
+    pub interface: Option<String>,
+    /// `pass` or `drop`; `None`: it is not counted.
+    pub verdict: Option<String>,
+    /// `tcp`, `udp`, `icmp`, `icmp6`, or another by its name or number.
+    pub protocol: String,
+    /// The other side.
+    pub source: IpAddr,
+    /// Of TCP and UDP.
+    pub source_port: Option<u16>,
+    /// This side.
+    pub destination: IpAddr,
+    /// Of TCP and UDP.
+    pub destination_port: Option<u16>,
+    /// How many came in; `None`: they are not counted.
+    pub packets: Option<u64>,
+    /// Their frames' bytes.
+    pub bytes: Option<u64>,
+    /// When the first that is counted came.
+    pub first: Option<String>,
+    /// When something was last seen of it.
+    pub last: Option<String>,
 }
 
 /// Who is here.

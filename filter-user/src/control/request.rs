@@ -37,6 +37,21 @@ pub enum Command {
         #[serde(default)]
         top: Option<u32>,
     },
+    /// The flows that there are: [`Flows`](super::Flows).
+    Flows {
+        /// How many at most; `None`: all.
+        #[serde(default)]
+        top: Option<u32>,
+    },
+    /// The last drops that were shown: [`Log`](super::Log).
+    Log {
+        /// How many at most; `None`: all that are kept.
+        #[serde(default)]
+        last: Option<u32>,
+        /// Goes on with those to come, until the client closes the connection.
+        #[serde(default)]
+        follow: bool,
+    },
     /// Puts a policy in force: [`Applied`](super::Applied).
     Apply {
         /// `None`: the file that the daemon was started with.
@@ -114,6 +129,8 @@ impl Command {
             Self::Status
                 | Self::Rules
                 | Self::Sources { .. }
+                | Self::Flows { .. }
+                | Self::Log { .. }
                 | Self::Diff { .. }
                 | Self::Bans { .. }
         )

@@ -1,4 +1,5 @@
-//! The daemon's log: lines on standard error, and those of the program in the kernel.
+//! The daemon's log: the journal's entries, or lines on standard error; and the
+//! lines of the program in the kernel.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -7,8 +8,11 @@ use std::{
 
 use aya_log::EbpfLogger;
 use tracing::{Level, debug, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, filter::Directive, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
+use super::events;
 use crate::dataplane::{DataPlane, KernelLog};
 
 /// What `RUST_LOG` calls the program's own log.
@@ -17,16 +21,41 @@ const KERNEL: &str = "nodewall::kernel";
 /// unsafe code, and this is for bringing the program up.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Writes the log to standard error, as much of it as `RUST_LOG` says (default: `info`).
+/// Writes as much of the log as `RUST_LOG` says (default: `info`): to the
+/// journal, with fields, where standard error leads there; else to standard
+/// error, without the drops, which `nodewall log` shows.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
+    let journal = if leads_to_journal() { tracing_journald::layer().ok() } else { None };
     // Only a second call fails, and then there is a log already.
-    let _ = log.try_init();
+    let _ = match journal {
+        Some(journal) => {
+            let journal = journal
+                .with_syslog_identifier("nodewall".to_owned())
+                .with_field_prefix(Some("NODEWALL".to_owned()));
+            tracing_subscriber::registry().with(filter).with(journal).try_init()
+        }
+        None => {
+            let log = tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(io::stderr().is_terminal())
+                .with_target(false);
+            let filter = match format!("{}=off", events::TARGET).parse::<Directive>() {
+                Ok(no_drops) => filter.add_directive(no_drops),
+                Err(_) => filter,
+            };
+            tracing_subscriber::registry().with(filter).with(log).try_init()
+        }
+    };
+}
+
+/// Whether standard error is the stream to the journal that systemd opened:
+/// `JOURNAL_STREAM` names its device and inode (systemd.exec(5)), and is handed
+/// down to children whose standard error is another.
+fn leads_to_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let file = nix::sys::stat::fstat(io::stderr());
+    file.is_ok_and(|file| stream == format!("{}:{}", file.st_dev, file.st_ino))
 }
 
 /// What the program in the kernel is to log. It costs each packet something,

@@ -6,7 +6,10 @@
 //! what there is to do: requests, signals, netlink, files, and time.
 
 mod error;
+mod events;
 mod first_policy;
+mod flow_log;
+mod follow;
 mod log;
 pub(crate) mod network;
 mod owner;
@@ -37,6 +40,7 @@ pub use self::error::DaemonError;
 pub use self::log::init as init_log;
 pub use self::pinned::{attached, detach};
 use self::{
+    events::DropLog,
     network::Network,
     owner::{Owner, OwnerHandle, Start},
     remembered::Remembered,
@@ -98,6 +102,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         let files_changed = Arc::new(Notify::new());
         let mut signals = Signals::new()?;
         let (endpoint, metrics) = metrics::endpoint();
+        let drop_log = Arc::<DropLog>::default();
         let start = Start {
             began: options.began,
             file: config,
@@ -111,12 +116,13 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             state: options.state,
             policies,
             metrics: endpoint,
+            drop_log: Arc::clone(&drop_log),
         };
         let owner = Owner::spawn(start).await?;
         tokio::spawn(metrics.run(owner.clone()));
         // The first moment at which others can connect: everything is guarded.
         if let Some(listener) = listen(&mut socket)? {
-            tokio::spawn(server::serve(listener, owner.clone()));
+            tokio::spawn(server::serve(listener, owner.clone(), drop_log));
         }
         info!("listening on {}", options.socket.display());
         service::ready();

@@ -1,11 +1,13 @@
 //! The tables of what this host sends: how full they are, and what goes into
 //! them by another way than a packet.
 
+use std::time::Duration;
+
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapData},
 };
-use filter_common::{FlowKey, FlowTable, Handshake, PeerKey, flow::spoken};
+use filter_common::{FlowKey, FlowTable, Handshake, PeerKey, Sent, flow::spoken};
 
 use super::{LoadError, MapFault, load::take};
 use crate::policy::FlowTables;
@@ -75,6 +77,20 @@ impl Flows {
 
     pub(super) fn fill(&self) -> [Fill; 4] {
         [self.flows.fill(), self.answered.fill(), self.half_open.fill(), self.asked.fill()]
+    }
+
+    /// The entries of established flows that have not run out, each with its age.
+    pub(super) fn live(&self, now: u64) -> impl Iterator<Item = (FlowKey, Duration)> {
+        [&self.flows, &self.answered].into_iter().flat_map(move |table| {
+            // As in `entries`, the walk may begin anew.
+            let entries = table.map.iter().take(table.capacity as usize).filter_map(Result::ok);
+            entries.filter_map(move |(key, word)| {
+                let sent = Sent(word);
+                let protocol = u8::try_from(key.protocol).unwrap_or_default();
+                let live = sent.is_live(protocol, now);
+                live.then(|| (key, Duration::from_nanos(sent.age(now))))
+            })
+        })
     }
 
     /// Puts an entry into a table. `now`: nanoseconds of the monotonic clock.

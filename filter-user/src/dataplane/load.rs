@@ -20,6 +20,8 @@ use super::{
     control::{Control, place_of_cut_off_start},
     counters::{RuleCounters, Totals},
     egress,
+    events::Events,
+    flow_log::FlowCounts,
     flows::{Flows, sizes},
     fragments::Fragments,
     generations::Generations,
@@ -85,6 +87,7 @@ impl DataPlane {
         let room = &options.tables;
         let bans = room.bans.max(1);
         let [sources, known] = [room.sources, room.known].map(Sources::buckets);
+        let flow_buckets = FlowCounts::buckets(room.flow_log);
         let object = options.object.unwrap_or(OBJECT);
         let fragments = Fragments::buckets(room.fragments);
         let mut entries: HashMap<&str, u32> =
@@ -117,6 +120,9 @@ impl DataPlane {
             .override_global("SEED", &seed, true)
             .override_global("FRAGMENT_BUCKETS", &fragments, true)
             .override_global("SOURCES_MASK", &(sources - 1), true)
+            .map_max_entries(FlowCounts::COUNTS, flow_buckets * 2)
+            .map_max_entries(FlowCounts::TAGS, flow_buckets * 2)
+            .override_global("FLOWS_MASK", &(flow_buckets - 1), true)
             .override_global("KNOWN_MASK", &(known - 1), true)
             .override_global("AYA_LOG_LEVEL", &level, false)
             .load(object)
@@ -128,6 +134,8 @@ impl DataPlane {
         let avoid = kept.map(place_of_cut_off_start).transpose()?.flatten();
         let control = Control::take(&mut ebpf, pins)?;
         let fragments = tables::Fragments { seed, buckets: fragments };
+        // It needs a map that others take.
+        let flow_counts = FlowCounts::take(&mut ebpf)?;
         Ok(Self {
             generations: Generations::take(&mut ebpf, control.clone(), avoid)?,
             slots: Slots::take(&mut ebpf, control.clone(), room.slots)?,
@@ -139,6 +147,8 @@ impl DataPlane {
             own_ports: OwnPorts::take(&mut ebpf, control.clone())?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
             names: Names::take(&mut ebpf)?,
+            events: Some(Events::take(&mut ebpf)?),
+            flow_counts: Some(flow_counts),
             control,
             ebpf,
             pins: options.pins.clone(),

@@ -9,6 +9,8 @@ mod control;
 mod counters;
 mod egress;
 mod error;
+mod events;
+mod flow_log;
 mod flows;
 mod fragments;
 mod generations;
@@ -28,6 +30,8 @@ pub use clock::{BootTime, boot_time, monotonic};
 pub use counters::{InterfaceCounter, RuleCounter};
 pub use egress::{Hook, take_off as take_off_egress};
 pub use error::{AttachError, LoadError, MapFault};
+pub use events::Events;
+pub use flow_log::{FlowCounts, Half};
 pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
 pub use own_ports::Marks;
@@ -70,6 +74,9 @@ pub struct DataPlane {
     bans: Bans,
     fragments: fragments::Fragments,
     own_ports: own_ports::OwnPorts,
+    /// Until somebody takes them.
+    events: Option<Events>,
+    flow_counts: Option<FlowCounts>,
 }
 
 impl std::fmt::Debug for DataPlane {
@@ -319,10 +326,28 @@ impl DataPlane {
         self.totals.evicted()
     }
 
+    /// The drops that the program tells of, for whoever reads them from now on.
+    /// There is one reader: `None` for a second.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.events.take()
+    }
+
+    /// The flows that the program counts for the flow log, for whoever reads
+    /// them from now on. There is one reader: `None` for a second.
+    pub fn take_flow_counts(&mut self) -> Option<FlowCounts> {
+        self.flow_counts.take()
+    }
+
     /// How full the tables of what this host sends are.
     #[must_use]
     pub fn flows(&self) -> [Fill; 4] {
         self.flows.fill()
+    }
+
+    /// What this host or a container began or answered, and how long ago
+    /// something was last sent there.
+    pub fn recorded_flows(&self) -> impl Iterator<Item = (FlowKey, std::time::Duration)> {
+        self.flows.live(monotonic())
     }
 
     /// Takes into the tables what connection tracking knows of, so that what

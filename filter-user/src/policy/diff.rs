@@ -190,6 +190,7 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
         icmp,
         protocols,
         prefixes,
+        log,
         tables,
         on_stop,
         metrics,
@@ -218,6 +219,10 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
         fields.value(field, &was, &will, ToString::to_string);
     }
     fields.value("service.on_stop", on_stop, &new.on_stop, ToString::to_string);
+    fields.value("log.drops", &log.drops, &new.log.drops, rate);
+    fields.value("log.flows", &log.flows, &new.log.flows, |file| {
+        file.as_ref().map_or_else(|| "false".to_owned(), |file| file.display().to_string())
+    });
     let (flows, new_flows) = (&tables.flows, &new.tables.flows);
     for (field, was, will) in [
         ("tables.bans", tables.bans, new.tables.bans),
@@ -229,6 +234,7 @@ fn diff_around(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
         ("tables.asked", flows.asked, new_flows.asked),
         ("tables.slots", tables.slots, new.tables.slots),
         ("tables.fragments", tables.fragments, new.tables.fragments),
+        ("tables.flow_log", tables.flow_log, new.tables.flow_log),
     ] {
         fields.value(field, &was, &will, ToString::to_string);
     }

@@ -13,7 +13,7 @@ use super::section::{Entry, Section};
 use super::sets::{self, Read, Sets};
 use super::suggest::shown;
 use super::warning::WarningKind;
-use super::{SetFile, interfaces, metrics, protocols, rate, rules, sources};
+use super::{SetFile, interfaces, log, metrics, protocols, rate, rules, sources};
 
 /// Most entries that a table of the kernel may be asked for.
 const LARGEST_TABLE: u32 = 1 << 24;
@@ -60,6 +60,9 @@ pub(super) fn read(
     }
     if let Some(entry) = top.get("prefixes") {
         policy.prefixes = read_prefixes(&entry, report);
+    }
+    if let Some(entry) = top.get("log") {
+        policy.log = log::read(&entry, folder, report);
     }
     if let Some(entry) = top.get("tables") {
         policy.tables = read_tables(&entry, report);
@@ -167,5 +170,6 @@ fn read_tables(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Tables {
         },
         slots: read("slots", default.slots),
         fragments: read("fragments", default.fragments),
+        flow_log: read("flow_log", default.flow_log),
     }
 }

@@ -130,12 +130,6 @@ pub enum ErrorKind {
         /// What to write instead.
         hint: KeyHint,
     },
-    /// A key of the policy format that a later version reads.
-    #[error("`{key}` is not in this version of nodewall; take it out")]
-    NotInThisVersion {
-        /// As written.
-        key: String,
-    },
     /// A key that has no default.
     #[error("`{key}` is missing; write for example `{example}`")]
     MissingKey {

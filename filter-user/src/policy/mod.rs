@@ -17,6 +17,7 @@ mod error;
 mod field;
 mod interfaces;
 mod list;
+mod log;
 mod metrics;
 mod model;
 mod name;
@@ -45,10 +46,11 @@ pub use self::address::{AddressError, parse as parse_network};
 pub use self::diff::{Change, ChangeKind, Listed, diff};
 pub use self::error::{ErrorKind, Errors, KeyHint, PolicyError};
 pub use self::model::{
-    Attach, FlowTables, Icmp, Limits, Mode, OnStop, Period, Policy, PortRange, Prefixes, Protocol,
-    Rate, Rule, Source, Tables,
+    Attach, FlowTables, Icmp, Limits, Log, Mode, OnStop, Period, Policy, PortRange, Prefixes,
+    Protocol, Rate, Rule, Source, Tables,
 };
 pub use self::ports::PortError;
+pub use self::protocols::shown as protocol_name;
 pub use self::rate::{RateError, Unit};
 pub use self::read::{ReadError, read_file};
 pub use self::warning::{Warning, WarningKind};

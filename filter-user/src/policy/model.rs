@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Policy {
     pub protocols: Vec<u8>,
     /// What "source" and "network" mean.
     pub prefixes: Prefixes,
+    /// What is told of single packets.
+    pub log: Log,
     /// Capacities of the kernel's tables.
     pub tables: Tables,
     /// What becomes of the filter when the daemon is stopped.
@@ -54,6 +57,7 @@ impl Default for Policy {
             icmp: Icmp::default(),
             protocols: Vec::new(),
             prefixes: Prefixes::default(),
+            log: Log::default(),
             tables: Tables::default(),
             on_stop: OnStop::Keep,
             metrics: Some(METRICS),
@@ -349,6 +353,21 @@ impl Default for Prefixes {
     }
 }
 
+/// What is told of single packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// How many dropped packets are shown; `None`: none of them.
+    pub drops: Option<Rate>,
+    /// The file that flows are logged in; `None`: they are not.
+    pub flows: Option<PathBuf>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { drops: Some(Rate { amount: 50, period: Period::Second, burst: 50 }), flows: None }
+    }
+}
+
 /// Entries that the kernel's tables have room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tables {
@@ -364,6 +383,8 @@ pub struct Tables {
     pub slots: u32,
     /// Datagrams in fragments that are known at a time.
     pub fragments: u32,
+    /// Flows of one minute of the flow log.
+    pub flow_log: u32,
 }
 
 impl Default for Tables {
@@ -375,6 +396,7 @@ impl Default for Tables {
             flows: FlowTables::default(),
             slots: 262_144,
             fragments: filter_common::tables::fragments::DEFAULT,
+            flow_log: filter_common::tables::flow_log::DEFAULT,
         }
     }
 }

@@ -84,7 +84,8 @@ pub(super) fn read(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Vec<u8> {
 }
 
 /// The name of an IP protocol, its number where it has none here.
-pub(super) fn shown(number: u8) -> String {
+#[must_use]
+pub fn shown(number: u8) -> String {
     let named = NAMES.iter().find(|(_, other)| *other == number);
     named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
 }

@@ -201,7 +201,7 @@ fn parse_quantity(text: &str, unit: Unit) -> Option<Result<u64, RateError>> {
     Some(amount.ok_or_else(|| RateError::TooLarge(shown(text))))
 }
 
-/// What both uses of a rate in `[icmp]` may say: a rate, or `false`.
+/// What both uses of a rate in `[icmp]`, and that in `[log]`, may say: a rate, or `false`.
 pub(super) fn read_or_false(entry: &Entry<'_, '_>, report: &mut Report<'_>) -> Option<Rate> {
     match entry.as_bool() {
         Some(false) => None,

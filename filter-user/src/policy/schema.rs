@@ -9,8 +9,6 @@ pub(super) struct Schema {
     pub place: &'static str,
     /// What this version reads.
     pub keys: &'static [&'static str],
-    /// What the policy format has, and this version does not.
-    pub later: &'static [&'static str],
 }
 
 pub(super) const TOP: Schema = Schema {
@@ -25,19 +23,15 @@ pub(super) const TOP: Schema = Schema {
         "icmp",
         "protocols",
         "prefixes",
+        "log",
         "tables",
         "service",
         "metrics",
     ],
-    later: &["log"],
 };
-pub(super) const SOURCES: Schema =
-    Schema { place: "in `[sources]`", keys: &["trusted", "denied"], later: &[] };
-pub(super) const SET: Schema = Schema {
-    place: "in a set, as in `peers = { file = \"peers.txt\" }`",
-    keys: &["file"],
-    later: &[],
-};
+pub(super) const SOURCES: Schema = Schema { place: "in `[sources]`", keys: &["trusted", "denied"] };
+pub(super) const SET: Schema =
+    Schema { place: "in a set, as in `peers = { file = \"peers.txt\" }`", keys: &["file"] };
 pub(super) const RULE: Schema = Schema {
     place: "in a `[[rule]]`",
     keys: &[
@@ -51,27 +45,22 @@ pub(super) const RULE: Schema = Schema {
         "per_network",
         "total",
     ],
-    later: &[],
 };
 pub(super) const LIMITS: Schema = Schema {
     place: "in `[rule.per_source]`, `[rule.per_network]` or `[rule.total]`",
     keys: &["connections", "new_connections", "packets", "bytes"],
-    later: &[],
 };
 pub(super) const RATE: Schema = Schema {
     place: "in a rate, as in `{ rate = \"20/s\", burst = 40 }`",
     keys: &["rate", "burst"],
-    later: &[],
 };
-pub(super) const ICMP: Schema =
-    Schema { place: "in `[icmp]`", keys: &["echo", "errors"], later: &[] };
-pub(super) const PROTOCOLS: Schema =
-    Schema { place: "in `[protocols]`", keys: &["allow"], later: &[] };
+pub(super) const ICMP: Schema = Schema { place: "in `[icmp]`", keys: &["echo", "errors"] };
+pub(super) const PROTOCOLS: Schema = Schema { place: "in `[protocols]`", keys: &["allow"] };
 pub(super) const PREFIXES: Schema = Schema {
     place: "in `[prefixes]`",
     keys: &["source_ipv4", "source_ipv6", "network_ipv4", "network_ipv6"],
-    later: &[],
 };
+pub(super) const LOG: Schema = Schema { place: "in `[log]`", keys: &["drops", "flows"] };
 pub(super) const TABLES: Schema = Schema {
     place: "in `[tables]`",
     keys: &[
@@ -79,24 +68,22 @@ pub(super) const TABLES: Schema = Schema {
         "sources",
         "known",
         "slots",
+        "flow_log",
         "flows",
         "answered",
         "half_open",
         "asked",
         "fragments",
     ],
-    later: &[],
 };
 
-pub(super) const SERVICE: Schema =
-    Schema { place: "in `[service]`", keys: &["on_stop"], later: &[] };
+pub(super) const SERVICE: Schema = Schema { place: "in `[service]`", keys: &["on_stop"] };
 
-pub(super) const METRICS: Schema =
-    Schema { place: "in `[metrics]`", keys: &["listen"], later: &[] };
+pub(super) const METRICS: Schema = Schema { place: "in `[metrics]`", keys: &["listen"] };
 
-const ALL: [&Schema; 12] = [
-    &TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &TABLES, &SERVICE,
-    &METRICS,
+const ALL: [&Schema; 13] = [
+    &TOP, &SOURCES, &SET, &RULE, &LIMITS, &RATE, &ICMP, &PROTOCOLS, &PREFIXES, &LOG, &TABLES,
+    &SERVICE, &METRICS,
 ];
 
 impl Schema {
@@ -104,9 +91,6 @@ impl Schema {
     pub fn judge(&self, key: &str) -> Option<ErrorKind> {
         if self.keys.contains(&key) {
             return None;
-        }
-        if self.later.contains(&key) {
-            return Some(ErrorKind::NotInThisVersion { key: key.to_owned() });
         }
         let hint = if let Some(other) = ALL.iter().find(|schema| schema.keys.contains(&key)) {
             // Most often a key of the top that was written below a `[table]` header.

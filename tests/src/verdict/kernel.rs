@@ -8,7 +8,7 @@ use std::{
 use filter_common::{Outcome, Reason, Socket, tables::bans};
 use filter_user::{
     compile::{self, Numbers, compile},
-    dataplane::{Ban, BootTime, DataPlane, Options, Until, boot_time},
+    dataplane::{Ban, BootTime, DataPlane, Events, FlowCounts, Options, Until, boot_time},
     model::Model,
     policy::{self, FlowTables, Tables},
 };
@@ -22,6 +22,8 @@ use super::{Counts, Expected, Place, Program, SHORTEST_FRAME, reply_flow};
 pub const LOOPBACK: &str = "lo";
 /// Room for what the host sends, small enough for many tests side by side.
 const SMALL: FlowTables = FlowTables { flows: 4096, answered: 4096, half_open: 4096, asked: 4096 };
+/// Flows of one minute, likewise.
+pub const FLOWS: u32 = 256;
 const LOOPBACK_INDEX: u32 = 1;
 
 /// A filter in the kernel, the same filter in user space, and what they
@@ -32,6 +34,10 @@ pub struct Kernel {
     pub namespace: Namespace,
     /// The filter in the kernel.
     pub plane: DataPlane,
+    /// What it tells of single packets: nothing, until a test grants it.
+    pub events: Events,
+    /// The flows that it counts: none, until a test asks for it.
+    pub flow_counts: FlowCounts,
     /// The filter in user space.
     pub model: Model,
     /// The names that rules have been given numbers by.
@@ -98,9 +104,14 @@ impl Kernel {
             slots: 1024,
             flows: SMALL,
             fragments: 4096,
+            flow_log: FLOWS,
         };
         let options = Options { tables, object, ..Options::default() };
         let mut plane = expect(DataPlane::load(&options), "load the program");
+        let (Some(events), Some(flow_counts)) = (plane.take_events(), plane.take_flow_counts())
+        else {
+            panic!("there are no events or no flows")
+        };
         let program = expect(plane.program(), "find the program");
         let program = expect(Program::same_as(program), "open the program");
         let mut interfaces = Numbers::of_interfaces();
@@ -108,6 +119,8 @@ impl Kernel {
         let mut kernel = Self {
             namespace,
             plane,
+            events,
+            flow_counts,
             model: Model::default(),
             rules: Numbers::of_rules(),
             interfaces,

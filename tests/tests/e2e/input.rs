@@ -47,8 +47,7 @@ fn bad_policies(installed: &Instance) -> Vec<Bad> {
     std::fs::create_dir_all(installed.outside("folder.txt")).expect("made");
     let set = |file: &str| format!("{TOP}[sets]\npeers = {{ file = \"{file}\" }}\n");
     let same = "from = [\"192.0.2.0/24\"]";
-    let later = "not in this version";
-    let mut list = vec![
+    vec![
         bad(
             "an unknown key",
             format!("{TOP}moode = \"monitor\"\n"),
@@ -164,20 +163,7 @@ fn bad_policies(installed: &Instance) -> Vec<Bad> {
             "rule[1].name",
             &["`one`", "line 2"],
         ),
-    ];
-    for (key, text) in [
-        ("log", format!("{TOP}[log]\nflows = \"/tmp/flows\"\n")),
-        ("metrics", format!("{TOP}[metrics]\nlisten = false\n")),
-        ("metrics", format!("{TOP}[metrics]\nlisten = false\n")),
-    ] {
-        let words: &'static [&'static str] = match key {
-            "log" => &["`log`", "not in this version"],
-            "metrics" => &["`metrics`", "not in this version"],
-            _ => &["`metrics`", "not in this version"],
-        };
-        list.push(bad(later, text, ":", "", words));
-    }
-    list
+    ]
 }
 
 /// Expects a message that names file, line, column, field and what is wrong,

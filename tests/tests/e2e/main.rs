@@ -10,6 +10,8 @@ mod connect;
 mod container;
 mod control;
 mod doctor;
+mod events;
+mod flows;
 mod fragments;
 mod input;
 mod interfaces;

@@ -6,6 +6,8 @@ mod bans;
 mod chains;
 mod common;
 mod essential;
+mod events;
+mod flow_log;
 mod flows;
 mod forms;
 mod fragments;

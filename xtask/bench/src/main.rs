@@ -42,6 +42,9 @@ struct Args {
     /// Leaves out what runs other programs (iperf3, xdp-filter) and the daemon.
     #[arg(long)]
     only_floods: bool,
+    /// Counts flows, as for the flow log, meanwhile.
+    #[arg(long)]
+    flow_log: bool,
     /// Leaves out the floods.
     #[arg(long, conflicts_with = "only_floods")]
     no_floods: bool,
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
         peers: !args.only_floods,
         object: object.as_deref(),
         only: args.case.as_deref(),
+        flow_log: args.flow_log,
     };
     if !args.no_floods {
         floods.measure(&mut report)?;

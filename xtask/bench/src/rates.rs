@@ -7,7 +7,7 @@ use aya::programs::XdpMode;
 use filter_common::{Reason, Verdict};
 use filter_user::{
     compile::{Numbers, compile},
-    dataplane::{Ban, DataPlane, Interface, Marks, Options},
+    dataplane::{Ban, DataPlane, Half, Interface, Marks, Options},
     policy::{self, Attach},
     sockets::Sockets,
 };
@@ -36,12 +36,14 @@ pub struct Floods<'a> {
     pub object: Option<&'a [u8]>,
     /// Only cases whose name holds this.
     pub only: Option<&'a str>,
+    /// Whether flows are counted.
+    pub flow_log: bool,
 }
 
 impl Floods<'_> {
     /// Runs every case, round by round, the bare drop before each.
     pub fn measure(&self, report: &mut Report) -> Result<()> {
-        let Self { rounds, frames, peers, object, only } = *self;
+        let Self { rounds, frames, peers, object, only, flow_log } = *self;
         let sandbox = Sandbox::silent_pair()?;
         let (host, peer) = (sandbox.host.clone(), sandbox.peer.clone());
         let (receiver, sender) = (sandbox.veth.a.index()?, sandbox.veth.b.index()?);
@@ -52,8 +54,17 @@ impl Floods<'_> {
             bail!("the host does not reach its peer");
         };
         let own_port = connection.local_addr()?.port();
-        let mut bench =
-            Bench { sandbox: &sandbox, host, peer, receiver, sender, frames, object, own_port };
+        let mut bench = Bench {
+            sandbox: &sandbox,
+            host,
+            peer,
+            receiver,
+            sender,
+            frames,
+            object,
+            own_port,
+            flow_log,
+        };
         let mut instruments = Instruments::load()?;
         let mut ceiling = Vec::new();
         let mut filter_of_xdp_tools = peers;
@@ -140,6 +151,8 @@ struct Bench<'a> {
     object: Option<&'a [u8]>,
     /// A port from which the host has a connection.
     own_port: u16,
+    /// Whether flows are counted.
+    flow_log: bool,
 }
 
 impl Bench<'_> {
@@ -177,6 +190,11 @@ impl Bench<'_> {
         let mut plane = self.host.enter(|| -> Result<DataPlane> {
             let mut plane = DataPlane::load(&options)?;
             plane.count_connections(None)?;
+            if self.flow_log
+                && let Some(mut flows) = plane.take_flow_counts()
+            {
+                flows.count_in(Some((Half::First, 1)))?;
+            }
             plane.settle_ports(&Marks::default(), &Sockets::open()?.ports()?)?;
             Ok(plane)
         })??;

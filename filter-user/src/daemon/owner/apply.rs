@@ -191,6 +191,7 @@ impl Owner {
         let snapshot = self.snapshot()?;
         let wanted = self.guarded.wanted(&self.in_force.loaded.policy, &snapshot);
         self.release_all_but(&wanted);
+        self.tell_loggers();
         Ok(())
     }
 

@@ -267,6 +267,7 @@ impl Owner {
             self.guarded.remembered.replace(&wanted);
         }
         self.follow_vanished(&snapshot, &wanted);
+        self.tell_loggers();
         let attach = self.in_force.loaded.policy.attach;
         for name in &wanted {
             let known = self.guarded.entries.get(name);
@@ -293,6 +294,7 @@ impl Owner {
                 }
             };
             self.guarded.entries.insert(name.clone(), entry);
+            self.tell_loggers();
         }
         // One that has become a port of another, where nobody named it.
         self.release_all_but(&wanted);
@@ -362,6 +364,7 @@ impl Owner {
         self.guarded
             .entries
             .insert(link.name.clone(), Entry { attachment: Some(attachment), why: None });
+        self.tell_loggers();
     }
 
     fn attach(

@@ -69,7 +69,7 @@ impl Owner {
             },
             contended: self.plane.contended()?,
             // There are no events yet.
-            events_lost: 0,
+            events_lost: self.drop_log.counts().1,
         })
     }
 

@@ -3,6 +3,7 @@
 mod apply;
 mod bans;
 mod change;
+mod flows;
 mod handle;
 mod interfaces;
 mod lock_out;
@@ -23,7 +24,7 @@ use tokio::{
     sync::{
         Notify,
         mpsc::{self, UnboundedReceiver},
-        oneshot,
+        oneshot, watch,
     },
 };
 use tracing::{error, info, warn};
@@ -38,8 +39,16 @@ use self::{
 };
 pub(super) use self::{handle::OwnerHandle, sets::Contents};
 use super::{
-    DaemonError, first_policy::First, log, network::Network, remembered::Remembered,
-    server::serialize, service, watch::Watch,
+    DaemonError,
+    events::{Collector, DropLog, Names, Settings},
+    first_policy::First,
+    flow_log::FlowLog,
+    log,
+    network::Network,
+    remembered::Remembered,
+    server::serialize,
+    service,
+    watch::Watch,
 };
 use crate::{
     compile::Numbers,
@@ -76,6 +85,7 @@ pub(super) struct Start {
     pub state: PathBuf,
     pub policies: Option<Policies>,
     pub metrics: Endpoint,
+    pub drop_log: Arc<DropLog>,
 }
 
 /// The data plane, and what is known of it.
@@ -108,6 +118,10 @@ pub(super) struct Owner {
     has_guarded: bool,
     /// The filter was taken off for good.
     detached: bool,
+    drop_log: Arc<DropLog>,
+    /// What the collector of drops needs to know.
+    settings: watch::Sender<Settings>,
+    flow_log: Option<Arc<FlowLog>>,
 }
 
 impl Owner {
@@ -142,7 +156,8 @@ impl Owner {
 
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
         let Start { began, file, first, interfaces, pins, network, .. } = start;
-        let Start { remembered, files_changed, state, policies, force, metrics, .. } = start;
+        let Start { remembered, files_changed, state, policies, force, .. } = start;
+        let Start { metrics, drop_log, .. } = start;
         let First { kept, mut loaded, contents, instead } = first;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
@@ -159,6 +174,19 @@ impl Owner {
         }
         // Before the first packet is judged.
         let ban_file = bans::restore(&mut plane, &state)?;
+        let drops = loaded.policy.log.drops;
+        let settings = watch::Sender::new(Settings { drops, ..Settings::default() });
+        if let Some(events) = plane.take_events() {
+            let (settings, log) = (settings.subscribe(), Arc::clone(&drop_log));
+            let mut collector = Collector::new(events, settings, log)?;
+            // So that the first packet can be shown.
+            collector.look()?;
+            runtime.spawn(collector.run());
+        }
+        let flow_log = match plane.take_flow_counts() {
+            Some(counts) => Some(FlowLog::spawn(counts, settings.subscribe())?),
+            None => None,
+        };
         let mut sets = SetStore::default();
         sets.replace(&loaded, contents);
         let mut owner = Self {
@@ -186,6 +214,9 @@ impl Owner {
             ticks: 0,
             has_guarded: false,
             detached: false,
+            drop_log,
+            settings,
+            flow_log,
         };
         let checked = owner.check_lock_out(&loaded.policy, force);
         let next = InForce::new(kept.text.clone(), kept.file.clone(), loaded);
@@ -247,6 +278,9 @@ impl Owner {
         } else if !self.detached {
             self.detach_all();
         }
+        if let Some(flow_log) = &self.flow_log {
+            flow_log.finish(&self.settings.borrow());
+        }
     }
 
     fn tick(&mut self) {
@@ -265,6 +299,26 @@ impl Owner {
             self.sweep_ports();
         }
         self.service.alive();
+    }
+
+    /// Tells those who log drops and flows what is in force now.
+    fn tell_loggers(&self) {
+        let log = &self.in_force.loaded.policy.log;
+        let guarded = self.guarded.list().into_iter().filter(|entry| entry.attach.is_some());
+        self.settings.send_replace(Settings {
+            drops: log.drops,
+            flows: log.flows.clone(),
+            names: Arc::new(self.names()),
+            guarded: guarded.map(|entry| entry.name).collect(),
+        });
+    }
+
+    /// The names that the program has numbers for.
+    fn names(&self) -> Names {
+        let names = |numbers: &Numbers| {
+            numbers.iter().map(|(name, number)| (number, name.to_owned())).collect()
+        };
+        Names { interfaces: names(&self.interface_numbers), rules: names(&self.rule_numbers) }
     }
 
     fn reload_on_signal(&mut self) {
@@ -294,6 +348,7 @@ impl Owner {
         match command {
             Command::Status => answer(self.status()),
             Command::Rules => answer(self.rules()),
+            Command::Flows { top } => answer(self.flows(top)),
             Command::Sources { top } => answer(self.sources(top)),
             Command::Apply { policy, confirm_ms, force } => {
                 answer(self.apply(policy, confirm_ms.map(Duration::from_millis), force))
@@ -308,6 +363,8 @@ impl Owner {
             Command::Bans { after, limit } => answer(Ok(self.bans(after, limit))),
             Command::Guard { interface } => answer(Ok(self.look_at_interface(&interface))),
             Command::Detach => answer(Ok(self.detach_all())),
+            // The server has it.
+            Command::Log { last, .. } => answer(Ok(self.drop_log.last(last))),
         }
     }
 }

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use filter_common::{Scope, tables::SourceKey};
+use filter_common::{Scope, Verdict, tables::SourceKey};
 use humantime::format_rfc3339_seconds;
 use ipnet::IpNet;
 
 use super::{Owner, apply::sha256, usage};
 use crate::{
     control::{
-        BanFileEntry, ConnectionsEntry, CounterEntry, MonitoredEntry, PolicyEntry, RuleEntry,
-        RuleMonitoredEntry, Rules, SourceReport, Sources, Status, TableEntry, TotalEntry,
+        BanFileEntry, ConnectionsEntry, CounterEntry, EventsEntry, MonitoredEntry, PolicyEntry,
+        RuleEntry, RuleMonitoredEntry, Rules, SourceReport, Sources, Status, TableEntry,
+        TotalEntry,
     },
     daemon::DaemonError,
     dataplane::Fill,
@@ -42,6 +43,11 @@ impl Owner {
                 }
             }
         }
+        let refused = totals.iter().filter(|entry| entry.verdict == Verdict::Drop.name());
+        let refused = refused.map(|entry| entry.packets);
+        let refused: u64 = refused.chain(monitored.iter().map(|entry| entry.packets)).sum();
+        let (shown, lost) = self.drop_log.counts();
+        let events = EventsEntry { shown, not_shown: refused.saturating_sub(shown), lost };
         let in_force = &self.in_force;
         Ok(Status {
             generation: self.generation,
@@ -60,6 +66,8 @@ impl Owner {
             contended: self.plane.contended()?,
             connections: self.connections()?,
             metrics: self.metrics.entry(),
+            events,
+            flow_log: self.flow_log.as_ref().and_then(|log| log.entry()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: format_rfc3339_seconds(self.started).to_string(),

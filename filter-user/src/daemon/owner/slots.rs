@@ -158,6 +158,19 @@ impl Owner {
         }
     }
 
+    /// The connections of this network namespace's sockets; none where the kernel
+    /// does not list them.
+    pub(super) fn connections_of_sockets(&self) -> Result<Vec<Tcp>, DaemonError> {
+        let Some(sockets) = &self.recount.sockets else { return Ok(Vec::new()) };
+        let mut list = sockets
+            .list(Some(self.plane.slots_ref().storage()))
+            .map_err(|reason| DaemonError::System { what: "listing the sockets", reason })?;
+        list.retain(|socket| {
+            !socket.listens && !socket.half_open && !socket.remote.ip().is_loopback()
+        });
+        Ok(list)
+    }
+
     fn sweep(&mut self) -> Result<(), DaemonError> {
         let Some(sockets) = &self.recount.sockets else { return Ok(()) };
         let before = self.plane.slots_ref().counted()?;

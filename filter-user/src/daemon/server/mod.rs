@@ -21,7 +21,7 @@ use self::{
     peer::{Access, Peer},
     places::{Places, Seat},
 };
-use super::owner::OwnerHandle;
+use super::{events::DropLog, follow, owner::OwnerHandle};
 use crate::{
     control::{
         Command, Failure, FailureCode, IDLE, LONGEST_LINE, PolicyText, Request, Response, VERSION,
@@ -44,6 +44,7 @@ const BEHIND_OTHERS: Duration = Duration::from_secs(5);
 /// What the connections share.
 struct Server {
     owner: OwnerHandle,
+    log: Arc<DropLog>,
     places: Arc<Places>,
     root: Share,
     others: Share,
@@ -65,9 +66,10 @@ impl Share {
 }
 
 /// Accepts connections for as long as the runtime lives.
-pub(super) async fn serve(listener: UnixListener, owner: OwnerHandle) {
+pub(super) async fn serve(listener: UnixListener, owner: OwnerHandle, log: Arc<DropLog>) {
     let server = Arc::new(Server {
         owner,
+        log,
         places: Arc::default(),
         root: Share::new(),
         others: Share::new(),
@@ -153,6 +155,12 @@ impl Server {
                     continue;
                 }
             };
+            if let Command::Log { last, follow } = command {
+                if !follow::serve(lines, &self.log, last, follow).await {
+                    return Err(End::Quiet);
+                }
+                continue;
+            }
             let last = command == Command::Detach;
             let turn = match access {
                 Access::Change => None,

@@ -3,9 +3,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::*;
-use crate::policy::{ErrorKind, Icmp, Limits, Period, Policy, Rate, parse_with};
+use crate::policy::{Icmp, Limits, Period, Policy, Rate, parse_with};
 
-/// Lines that begin with `!` are for later versions.
+/// As the contract has it.
 const EXAMPLE: &str = r##"interfaces = ["eth0", "wg0"]      # default: every interface with a default route
 mode = "enforce"                 # or "monitor": judge and count, drop nothing
 attach = "auto"                  # "native" | "generic" | "auto"
@@ -57,9 +57,9 @@ source_ipv6 = 64
 network_ipv4 = 24
 network_ipv6 = 48
 
-![log]
-!drops = { rate = "50/s" }
-!flows = "/var/log/nodewall/flows.log"
+[log]
+drops = { rate = "50/s" }
+flows = "/var/log/nodewall/flows.log"
 
 [metrics]
 listen = "127.0.0.1:9551"
@@ -79,13 +79,8 @@ fn read(text: &str) -> Result<Loaded, Errors> {
 }
 
 #[test]
-fn it_is_read_once_later_keys_are_cut() {
-    let text: String = EXAMPLE
-        .lines()
-        .filter(|line| !line.starts_with('!'))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let loaded = read(&text).unwrap_or_else(|errors| panic!("{errors}"));
+fn the_whole_of_it_is_read() {
+    let loaded = read(EXAMPLE).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(loaded.warnings.is_empty(), "{}", listed(&loaded.warnings));
     let Policy { trusted, denied, rules, icmp, protocols, .. } = loaded.policy;
     assert_eq!(trusted, nets(&["10.8.0.0/24"]));
@@ -110,23 +105,4 @@ fn it_is_read_once_later_keys_are_cut() {
     assert_eq!(rules[1].total, total);
     assert_eq!(icmp, Icmp { echo: rate(10, 20), errors: rate(1_000, 1_000) });
     assert_eq!(protocols, [47, 50]);
-}
-
-#[test]
-fn each_later_key_is_refused_where_it_stands() {
-    let text: String =
-        EXAMPLE.lines().map(|line| format!("{}\n", line.trim_start_matches('!'))).collect();
-    let Err(Errors(errors)) = read(&text) else { panic!("no error") };
-    let expected = [("[log]", 1, "log")];
-    assert_eq!(errors.len(), expected.len(), "{}", Errors(errors));
-    for (error, (line_begins, column, field)) in errors.iter().zip(expected) {
-        let line = text.lines().position(|line| line.starts_with(line_begins)).map(|line| line + 1);
-        assert_eq!(error.line.map(|line| line as usize), line, "{error}");
-        assert_eq!(error.column, Some(column + 1), "{error}");
-        assert_eq!(error.field.as_deref(), Some(field), "{error}");
-        assert!(matches!(error.kind, ErrorKind::NotInThisVersion { .. }), "{error}");
-        let key = field.rsplit('.').next().unwrap_or_default();
-        let sentence = format!("`{key}` is not in this version of nodewall; take it out");
-        assert_eq!(error.kind.to_string(), sentence);
-    }
 }

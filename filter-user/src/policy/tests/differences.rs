@@ -88,8 +88,8 @@ fn every_field_of_a_rule_is_compared() {
 fn everything_around_the_rules_is_compared() {
     let new = "interfaces = [\"eth0\"]\nmode = \"monitor\"\nattach = \"native\"\n[sources]\ntrusted = [\"10.0.0.0/8\"]\n\
                denied = [\"192.0.2.1\"]\n[icmp]\necho = { rate = \"10/s\" }\nerrors = { rate = \"1k/s\" }\n[protocols]\n\
-               allow = [\"esp\", 253]\n[prefixes]\nsource_ipv4 = 31\nsource_ipv6 = 56\n\
-               [tables]\nbans = 1\nsources = 2\nflows = 3\nanswered = 4\nhalf_open = 5\nasked = 6\nfragments = 3\n";
+               allow = [\"esp\", 253]\n[prefixes]\nsource_ipv4 = 31\nsource_ipv6 = 56\n[log]\ndrops = false\nflows = \"f\"\n\
+               [tables]\nbans = 1\nsources = 2\nflows = 3\nanswered = 4\nhalf_open = 5\nasked = 6\nfragments = 3\nflow_log = 7\n";
     assert_eq!(
         lines("", new),
         [
@@ -103,6 +103,8 @@ fn everything_around_the_rules_is_compared() {
             "~ protocols.allow none -> esp, 253",
             "~ prefixes.source_ipv4 32 -> 31",
             "~ prefixes.source_ipv6 64 -> 56",
+            "~ log.drops 50/s burst 50 -> false",
+            "~ log.flows false -> /etc/nodewall/f",
             "~ tables.bans 1000000 -> 1",
             "~ tables.sources 262144 -> 2",
             "~ tables.flows 131072 -> 3",
@@ -110,6 +112,7 @@ fn everything_around_the_rules_is_compared() {
             "~ tables.half_open 65536 -> 5",
             "~ tables.asked 16384 -> 6",
             "~ tables.fragments 16384 -> 3",
+            "~ tables.flow_log 65536 -> 7",
         ]
     );
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::policy::{
-    Attach, FlowTables, Mode, Policy, PortRange, Prefixes, Protocol, Source, Tables, WarningKind,
+    Attach, FlowTables, Log, Mode, Period, Policy, PortRange, Prefixes, Protocol, Rate, Source,
+    Tables, WarningKind,
 };
 
 const fn ports(protocol: Protocol, first: u16, last: u16) -> PortRange {
@@ -31,7 +32,7 @@ fn every_key_is_read() {
     let policy = good(
         "interfaces = [\"wg0\", \"eth0\"]\nmode = \"monitor\"\nattach = \"generic\"\n\
          [prefixes]\nsource_ipv4 = 24\nsource_ipv6 = 0x38\n\
-         [tables]\nbans = 5\nsources = 1_000\nflows = 7\nanswered = 8\nhalf_open = 9\nasked = 10\n[protocols]\nallow = [\"GRE\", 132, \"esp\", \"0\", 255]\n\
+         [tables]\nbans = 5\nsources = 1_000\nflows = 7\nanswered = 8\nhalf_open = 9\nasked = 10\n[log]\ndrops = { rate = \"5/m\", burst = 9 }\nflows = \"/var/log/f.log\"\n[protocols]\nallow = [\"GRE\", 132, \"esp\", \"0\", 255]\n\
          [[rule]]\nname = \"A.b_c-9\"\nports = [\"UDP/5\", \"tcp/30300-30309\", \"tcp/22\"]\nfrom = [\"192.0.2.1\"]\n\
          interfaces = [\"wg0\"]\nmode = \"monitor\"\n",
     );
@@ -42,6 +43,8 @@ fn every_key_is_read() {
     assert_eq!(policy.prefixes, prefixes);
     let flows = FlowTables { flows: 7, answered: 8, half_open: 9, asked: 10 };
     assert_eq!(policy.tables, Tables { bans: 5, sources: 1_000, flows, ..Tables::default() });
+    let drops = Rate { amount: 5, period: Period::Minute, burst: 9 };
+    assert_eq!(policy.log, Log { drops: Some(drops), flows: Some("/var/log/f.log".into()) });
     assert_eq!(policy.protocols, [0, 47, 50, 132, 255]);
     let rule = &policy.rules[0];
     assert_eq!(rule.name, "A.b_c-9");
@@ -53,7 +56,7 @@ fn every_key_is_read() {
     assert_eq!(rule.ports, expected);
     assert_eq!(rule.from.prefixes(), nets(&["192.0.2.1/32"]));
     assert_eq!(rule.interfaces, Some(vec!["wg0".to_owned()]));
-    assert_eq!((rule.mode, rule.line), (Mode::Monitor, 16));
+    assert_eq!((rule.mode, rule.line), (Mode::Monitor, 19));
 }
 
 #[test]
@@ -68,8 +71,8 @@ fn defaults_are_those_of_the_contract() {
     );
     let flows = FlowTables { flows: 131_072, answered: 65_536, half_open: 65_536, asked: 16_384 };
     let (bans, sources, known, fragments) = (1_000_000, 262_144, 65_536, 16_384);
-    let slots = 262_144;
-    assert_eq!(rest.tables, Tables { bans, sources, known, slots, flows, fragments });
+    let (slots, flow_log) = (262_144, 65_536);
+    assert_eq!(rest.tables, Tables { bans, sources, known, slots, flows, fragments, flow_log });
     assert_eq!(rules[0].from, Source::Anywhere);
     assert_eq!(rules[0].from.prefixes(), nets(&["0.0.0.0/0", "::/0"]));
     assert_eq!((rules[0].interfaces.as_ref(), rules[0].mode), (None, Mode::Enforce));
