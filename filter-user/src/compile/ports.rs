@@ -1,6 +1,9 @@
 //! Ports, the views behind them, and the rules that source prefixes choose.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use filter_common::{
     Address,
@@ -106,6 +109,7 @@ impl Views<'_> {
             return Err(CompileError::Views(ports::VIEWS_MAX));
         }
         let mut made = View { flags: view::MONITOR, ..View::default() };
+        let (mut holds_mapped, mut kept_apart) = (false, false);
         for rule_number in open {
             let rule = &self.rules[*rule_number as usize - 1];
             if rule.mode != Mode::Monitor {
@@ -121,6 +125,7 @@ impl Views<'_> {
                         } else {
                             view::PREFIXES_IPV6
                         };
+                        holds_mapped |= net.contains(&IpAddr::from(MAPPED));
                         let (address, length) = bits(net);
                         self.tables.prefixes.push(Prefix {
                             key: ViewPrefix { view: number, address },
@@ -129,6 +134,14 @@ impl Views<'_> {
                         });
                     }
                 }
+            }
+            // An IPv6 prefix that holds the mapped addresses is none of IPv4's.
+            if std::mem::take(&mut holds_mapped) && !std::mem::replace(&mut kept_apart, true) {
+                self.tables.prefixes.push(Prefix {
+                    key: ViewPrefix { view: number, address: Address::from(IpAddr::from(MAPPED)) },
+                    length: VIEW_BITS + 96,
+                    value: 0,
+                });
             }
             if self.tables.prefixes.len() > PREFIXES_MAX {
                 return Err(CompileError::Prefixes(PREFIXES_MAX));
@@ -139,6 +152,9 @@ impl Views<'_> {
         Ok(number)
     }
 }
+
+/// As which IPv4 addresses stand in the tables (RFC 4291, section 2.5.5.2): a /96.
+const MAPPED: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
 
 /// A prefix as the tables write it: an address and how many of its 128 bits count.
 pub(crate) fn bits(net: &IpNet) -> (Address, u32) {

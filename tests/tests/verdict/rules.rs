@@ -319,3 +319,28 @@ interfaces = ["absent"]
         kernel.expect("a name that came later", &tcp(PEER, 9000), Expected::rule("not-yet"));
     });
 }
+
+/// IPv4 sources stand in the tables as mapped IPv6 addresses, which a short IPv6
+/// prefix holds: it does not let them in.
+#[test]
+fn a_family_that_is_not_named_stays_out() {
+    with_kernel(|kernel| {
+        kernel.policy(
+            "[[rule]]\nname = \"six\"\nports = [\"tcp/1000\"]\nfrom = [\"::/1\", \"192.0.2.0/24\"]\n\
+             [[rule]]\nname = \"all\"\nports = [\"tcp/2000\"]\n\
+             [[rule]]\nname = \"some\"\nports = [\"tcp/2000\"]\nfrom = [\"::/16\", \"192.0.2.0/24\"]\n",
+        );
+        let v4 = |source, port| frame().eth().ipv4(source, HOST).tcp(4000, port).syn().build();
+        let v6 = |source, port| frame().eth().ipv6(source, HOST6).tcp(4000, port).syn().build();
+        for (what, packet, expected) in [
+            ("named", v4("192.0.2.1", 1000), Expected::rule("six")),
+            ("not named", v4("198.51.100.1", 1000), Reason::SourceNotAllowed.into()),
+            ("named", v6("2001:db8::1", 1000), Expected::rule("six")),
+            ("for all", v4("198.51.100.1", 2000), Expected::rule("all")),
+            ("longer", v4("192.0.2.1", 2000), Expected::rule("some")),
+            ("for all", v6("2001:db8::1", 2000), Expected::rule("all")),
+        ] {
+            kernel.expect(what, &packet, expected);
+        }
+    });
+}

@@ -68,7 +68,6 @@ impl Owner {
                 drift: self.recount.drift,
             },
             contended: self.plane.contended()?,
-            // There are no events yet.
             events_lost: self.drop_log.counts().1,
         })
     }

@@ -156,9 +156,11 @@ impl Server {
                 }
             };
             if let Command::Log { last, follow } = command {
+                // Who follows is not silent: it must not give way.
                 if !follow::serve(lines, &self.log, last, follow).await {
                     return Err(End::Quiet);
                 }
+                seat.set_busy(false);
                 continue;
             }
             let last = command == Command::Detach;
