@@ -169,7 +169,7 @@ fn slow_clients_keep_nobody_waiting() {
     ends.store(true, Ordering::Relaxed);
     for client in slow {
         // They were served meanwhile, at their own pace.
-        assert!(client.join().expect("it ends") >= 2);
+        assert!(client.join().expect("it ends") >= 1);
     }
     fares_well(&guarded);
 }

@@ -182,6 +182,7 @@ impl Owner {
         if until.is_none() {
             self.release_all_but(&wanted);
         }
+        self.tell_loggers();
         self.follow_metrics();
         Ok(())
     }
