@@ -309,3 +309,22 @@ fn what_an_earlier_daemon_counted_goes_on_under_another_policy() {
     assert_eq!(metrics(&guarded).value(refused), told.value(refused), "at the next scrape too");
     assert!(guarded.rules().packets("p2p", "connection_rate") >= 1);
 }
+
+#[test]
+fn a_change_that_waits_for_its_confirmation_is_told() {
+    if !ready_outside_of_vms() {
+        return;
+    }
+    let guarded = Guarded::new("interfaces = [\"nw0\"]\n");
+    assert_eq!(metrics(&guarded).value("nodewall_change_pending"), 0.0);
+    let policy = format!("interfaces = [\"nw0\"]\n{}", rule_for("web", "tcp/8080", ""));
+    let file = guarded.instance().write("next.toml", &policy).expect("written");
+    guarded.ok(&["apply", &file.to_string_lossy(), "--confirm", "10m"]);
+    let told = metrics(&guarded);
+    assert_eq!(told.value("nodewall_change_pending"), 1.0);
+    assert_eq!(told.value("nodewall_rule_connections{rule=\"web\"}"), 0.0);
+    guarded.ok(&["rollback"]);
+    let told = metrics(&guarded);
+    assert_eq!(told.value("nodewall_change_pending"), 0.0);
+    assert!(told.get("nodewall_rule_connections{rule=\"web\"}").is_none());
+}
