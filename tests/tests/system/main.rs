@@ -47,6 +47,7 @@ fn first_boot() {
     checks.run("the service is ready and confined", confined);
     checks.run("systemd-analyze security is below 2.0", exposure);
     checks.run("the first policy watches, with every port of sshd", || first_policy(&wire));
+    checks.run("who is logged in is not locked out", || logged_in(&wire));
     checks.run("a bad policy fails the reload, and says why", bad_policy);
     checks.run("enforce, by a reload of the service", || enforce(&wire));
     checks.run("a hung daemon is restarted", || hung(&wire));
@@ -232,6 +233,19 @@ fn first_policy(wire: &Wire) {
     assert!(status.contains("monitor"), "{status}");
     let flood = wire.flood(10_000);
     assert!(flood.received > 1_000, "it drops nothing: {flood}");
+}
+
+/// The daemon may not see whose sockets sshd's are, and knows all the same.
+fn logged_in(wire: &Wire) {
+    let session = wire.connect(2222);
+    fs::write("/tmp/no-ssh.toml", ENFORCE).expect("written");
+    let said = failing("nodewall", &["apply", "/tmp/no-ssh.toml"], 4);
+    assert!(said.contains("2222"), "it names the port that is missing: {said}");
+    drop(session);
+    wait_for("the session has ended", || {
+        !output("ss", &["--no-header", "--tcp", "--numeric", "sport", "=", ":2222"])
+            .contains("ESTAB")
+    });
 }
 
 fn bad_policy() {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    net::{Ipv4Addr, UdpSocket},
+    net::{Ipv4Addr, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -131,29 +131,21 @@ impl Wire {
         let frame = frame().eth().from_mac(peer).to_mac(host);
         let frame = frame.ipv4(from, HOST).udp(4000, port).checksum(0).payload([0; 32]).build();
         let mut flood = Flood::default();
-        thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let namespace = File::open("/run/netns/peer").expect("it is there");
-                    // Of this thread alone.
-                    setns(namespace, CloneFlags::CLONE_NEWNET).expect("entered");
-                    let index = nix::net::if_::if_nametoindex("peer0").expect("it is there");
-                    let mut instruments = Instruments::load().expect("they load");
-                    instruments.set_sources(&Sources::Listed(vec![from])).expect("set");
-                    let begun = Instant::now();
-                    loop {
-                        let portion = next();
-                        if portion == 0 {
-                            break;
-                        }
-                        instruments.flood(index, &frame, portion).expect("sent");
-                        flood.sent += u64::from(portion);
-                        flood.received += drain(&receiver);
-                    }
-                    flood.took = begun.elapsed();
-                })
-                .join()
-                .expect("the sender");
+        in_peer(|| {
+            let index = nix::net::if_::if_nametoindex("peer0").expect("it is there");
+            let mut instruments = Instruments::load().expect("they load");
+            instruments.set_sources(&Sources::Listed(vec![from])).expect("set");
+            let begun = Instant::now();
+            loop {
+                let portion = next();
+                if portion == 0 {
+                    break;
+                }
+                instruments.flood(index, &frame, portion).expect("sent");
+                flood.sent += u64::from(portion);
+                flood.received += drain(&receiver);
+            }
+            flood.took = begun.elapsed();
         });
         // What is still under way.
         thread::sleep(Duration::from_millis(100));
@@ -161,23 +153,34 @@ impl Wire {
         flood
     }
 
+    /// Connects from the other end to a port of the host.
+    pub fn connect(&self, port: u16) -> TcpStream {
+        in_peer(|| TcpStream::connect((HOST, port)).expect("connected"))
+    }
+
     /// Says one word to a port of the host from an address of the peer; how many words arrived.
     pub fn say(&self, from: &str, port: u16) -> usize {
         let receiver = UdpSocket::bind(("0.0.0.0", port)).expect("a socket");
         receiver.set_read_timeout(Some(Duration::from_secs(2))).expect("set");
-        thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let namespace = File::open("/run/netns/peer").expect("it is there");
-                    setns(namespace, CloneFlags::CLONE_NEWNET).expect("entered");
-                    let sender = UdpSocket::bind((from, 0)).expect("a socket");
-                    sender.send_to(b"word", (HOST, port)).expect("sent");
-                })
-                .join()
-                .expect("the sender");
+        in_peer(|| {
+            let sender = UdpSocket::bind((from, 0)).expect("a socket");
+            sender.send_to(b"word", (HOST, port)).expect("sent");
         });
         usize::from(receiver.recv(&mut [0; 16]).is_ok())
     }
+}
+
+/// Does something in the namespace of the other end.
+fn in_peer<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let namespace = File::open("/run/netns/peer").expect("it is there");
+            // Of this thread alone.
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("entered");
+            work()
+        });
+        worker.join().expect("what was done there")
+    })
 }
 
 /// Takes what has come through.
