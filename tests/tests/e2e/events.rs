@@ -103,6 +103,8 @@ fn a_flood_is_sampled_and_every_drop_accounted_for() {
     let log = "[log]\ndrops = { rate = \"1/h\", burst = 5 }\n";
     let guarded = Guarded::over(Sandbox::silent_pair().expect("a pair"), &policy(log));
     let world = &guarded.world;
+    // Each processor tells of what it has seen itself, which is what this thread sends.
+    bench::flood::pin(0).expect("a processor");
     let send = sender(world);
     let closed = world.frame_to_host().ipv4(PEER_IPV4, HOST_IPV4).tcp(4000, 81).syn().pad_to(60);
     let closed = closed.build();

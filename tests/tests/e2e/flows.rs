@@ -262,7 +262,9 @@ fn a_full_disk_is_told_and_hurts_nobody() {
         entry["file"].as_str().is_some_and(|file| file.ends_with("flows.log"))
     });
     // What could not be written is marked in what can.
-    let file = guarded.instance().outside("flows.log");
+    // Its files go with it.
+    let instance = guarded.instance().clone();
+    let file = instance.outside("flows.log");
     let Guarded { daemon, world: _world } = guarded;
     let output = daemon.stop().expect("it ends");
     assert_eq!(output.code, Some(0), "{}", output.stderr);
@@ -277,7 +279,9 @@ fn each_minute_is_written_when_it_is_over() {
         return;
     }
     let (guarded, _other) = guarded("\"flows.log\"", "");
-    let file = guarded.instance().outside("flows.log");
+    // Its files go with it.
+    let instance = guarded.instance().clone();
+    let file = instance.outside("flows.log");
     eventually("flows are counted", || !guarded.status().0["flow_log"].is_null());
     let before = counted(&guarded.status(), "drop");
     let (frames, _) = frames(&guarded.world);
