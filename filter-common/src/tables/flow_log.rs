@@ -78,6 +78,6 @@ impl Key {
             | self.refused as u64;
         // Side by side, and turned, so that a flow is not its own answer.
         let (from, to) = (mix(seed, [a, b, rest]), mix(seed, [c, d, 0]));
-        from ^ (to << 32 | to >> 32) | 1 << 63
+        from ^ to.rotate_left(32) | 1 << 63
     }
 }
