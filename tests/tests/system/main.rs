@@ -7,7 +7,14 @@ mod checks;
 mod host;
 mod wire;
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use checks::Checks;
 use host::{failing, is_installed, output, service, succeed, wait_for};
@@ -50,6 +57,8 @@ fn first_boot() {
     checks.run("who is logged in is not locked out", || logged_in(&wire));
     checks.run("a bad policy fails the reload, and says why", bad_policy);
     checks.run("enforce, by a reload of the service", || enforce(&wire));
+    checks.run("metrics are served", metrics);
+    checks.run("groups decide who may read, and who may change", groups);
     checks.run("a hung daemon is restarted", || hung(&wire));
     checks.run("kill -9 in a loop under load", || killed(&wire));
     checks.run("without pins the same lets packets through", || unpinned(&wire));
@@ -265,6 +274,35 @@ fn enforce(wire: &Wire) {
     println!("{flood}");
     assert_eq!(flood.received, 0, "{flood}");
     assert_eq!(wire.say("203.0.113.67", OPEN), 1, "what is open is open");
+}
+
+fn metrics() {
+    let mut stream = TcpStream::connect("127.0.0.1:9551").expect("connected");
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("asked");
+    let mut said = String::new();
+    stream.read_to_string(&mut said).expect("answered");
+    for line in ["nodewall_build_info{", "nodewall_attached{interface=\"nw0\",mode=\"native\"} 1"] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+/// Those that the package has made.
+fn groups() {
+    let run = |group: &str, words: &[&str]| {
+        let who = ["--reuid=nobody", "--regid=nogroup", "--groups", group, "--", "nodewall"];
+        host::run("setpriv", &[&who, words].concat()).status.code()
+    };
+    let ban = ["ban", "192.0.2.1", "--for", "1m"];
+    for (group, may_read, may_change) in
+        [("nogroup", 4, 4), ("nodewall", 0, 4), ("nodewall-admin", 0, 0)]
+    {
+        assert_eq!(run(group, &["status"]), Some(may_read), "{group}");
+        assert_eq!(run(group, &ban), Some(may_change), "{group}");
+    }
+    assert_eq!(
+        run("nogroup", &["check", "/usr/share/doc/nodewall/examples/nodewall.toml"]),
+        Some(0)
+    );
 }
 
 /// The watchdog, which has to be a quick one here.
