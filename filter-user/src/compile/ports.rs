@@ -109,7 +109,6 @@ impl Views<'_> {
             return Err(CompileError::Views(ports::VIEWS_MAX));
         }
         let mut made = View { flags: view::MONITOR, ..View::default() };
-        let (mut holds_mapped, mut kept_apart) = (false, false);
         for rule_number in open {
             let rule = &self.rules[*rule_number as usize - 1];
             if rule.mode != Mode::Monitor {
@@ -125,7 +124,6 @@ impl Views<'_> {
                         } else {
                             view::PREFIXES_IPV6
                         };
-                        holds_mapped |= net.contains(&IpAddr::from(MAPPED));
                         let (address, length) = bits(net);
                         self.tables.prefixes.push(Prefix {
                             key: ViewPrefix { view: number, address },
@@ -135,17 +133,19 @@ impl Views<'_> {
                     }
                 }
             }
-            // An IPv6 prefix that holds the mapped addresses is none of IPv4's.
-            if std::mem::take(&mut holds_mapped) && !std::mem::replace(&mut kept_apart, true) {
-                self.tables.prefixes.push(Prefix {
-                    key: ViewPrefix { view: number, address: Address::from(IpAddr::from(MAPPED)) },
-                    length: VIEW_BITS + 96,
-                    value: 0,
-                });
-            }
             if self.tables.prefixes.len() > PREFIXES_MAX {
                 return Err(CompileError::Prefixes(PREFIXES_MAX));
             }
+        }
+        // IPv4 sources stand in the table as mapped addresses: an IPv6 prefix that
+        // holds these must not let them in.
+        const BOTH: u32 = view::PREFIXES_IPV4 | view::PREFIXES_IPV6;
+        if made.flags & BOTH == BOTH {
+            self.tables.prefixes.push(Prefix {
+                key: ViewPrefix { view: number, address: Address::from(IpAddr::from(MAPPED)) },
+                length: VIEW_BITS + 96,
+                value: 0,
+            });
         }
         self.tables.views.push(made);
         self.numbers.insert(open.to_vec(), number);
@@ -153,7 +153,7 @@ impl Views<'_> {
     }
 }
 
-/// As which IPv4 addresses stand in the tables (RFC 4291, section 2.5.5.2): a /96.
+/// The mapped IPv4 addresses, a /96 (RFC 4291, section 2.5.5.2).
 const MAPPED: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
 
 /// A prefix as the tables write it: an address and how many of its 128 bits count.

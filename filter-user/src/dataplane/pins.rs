@@ -69,13 +69,15 @@ const BANS: Group = Group {
     holds: "the table of bans",
     maps: &["BANS", "BAN_PREFIXES", "BAN_BITMAP"],
 };
+const COUNTERS: Group =
+    Group { name: "counters", version: 1, holds: "counters", maps: &["BLOCKS", "RULE_COUNTERS"] };
 
 /// All groups; what is in none of them is made anew at each start.
 static GROUPS: [Group; 8] = [
     IDENTITY,
     POLICY,
     BANS,
-    Group { name: "counters", version: 1, holds: "counters", maps: &["BLOCKS", "RULE_COUNTERS"] },
+    COUNTERS,
     Group {
         name: "rates",
         version: 1,
@@ -249,7 +251,7 @@ impl Pins {
 
     /// Where a map is pinned of which there are several.
     pub(super) fn chunk(&self, number: u32) -> PathBuf {
-        self.root.join(GROUPS[3].directory()).join(format!("rules-{number}"))
+        self.root.join(COUNTERS.directory()).join(format!("rules-{number}"))
     }
 
     /// The indexes of the interfaces that have a link pinned.

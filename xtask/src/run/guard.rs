@@ -36,6 +36,8 @@ pub fn exec(
     eprintln!("run: ask it from another terminal: {} status", binary.display());
     let mut command = Command::new(binary);
     command.args(["run", "--interface", interface, "--config"]).arg(config);
+    // A trial: nothing of it outlives Ctrl-C, or meets an installed service.
+    command.args(["--pins", "none", "--state"]).arg(outer::workspace().join("target/trial"));
     let error = command.args(more).exec();
     bail!("cannot start {}: {error}", binary.display())
 }
