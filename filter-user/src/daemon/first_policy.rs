@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use super::{DaemonError, owner::Contents};
 use crate::{
     policy::{self, Errors, Loaded},
-    state::policies::{Kept, Policies},
+    state::policies::{Doubt, Kept, Policies},
 };
 
 /// A policy to start with.
@@ -29,10 +29,11 @@ pub(super) struct First {
 ///
 /// When the daemon's file will not do, and no copy is there in its place.
 pub(super) fn choose(file: &Path, policies: Option<&Policies>) -> Result<First, DaemonError> {
-    let doubt = policies.and_then(|policies| said(policies.doubted()));
+    let doubts = policies
+        .map_or_else(Vec::new, |policies| said(policies.doubted().map(Some)).unwrap_or_default());
     let own = read(file);
     let (why, errors) = match own {
-        Ok(first) => match doubt.filter(|doubt| doubt.digest == first.kept.digest()) {
+        Ok(first) => match find(doubts, &first.kept.digest()) {
             None => return Ok(first),
             Some(doubt) => (format!("{} {}", file.display(), doubt.why), None),
         },
@@ -64,6 +65,10 @@ fn read(file: &Path) -> Result<First, Errors> {
     let loaded = policy::parse_with(&text, file, &mut |path| contents.read(path))?;
     let kept = contents.kept(file, &text);
     Ok(First { kept, loaded, contents, instead: None })
+}
+
+fn find(doubts: Vec<Doubt>, digest: &str) -> Option<Doubt> {
+    doubts.into_iter().find(|doubt| doubt.digest == digest)
 }
 
 fn said<T>(read: Result<Option<T>, crate::state::StateError>) -> Option<T> {

@@ -33,6 +33,10 @@ pub(super) struct Generations {
     /// The place in force, and the one to go back to.
     current: Option<u32>,
     previous: Option<u32>,
+    /// One that programs of a start that was cut off may go by.
+    avoid: Option<u32>,
+    /// What stood before the last activation.
+    before: Switch,
 }
 
 /// A map of maps by place, and which of its places hold a map with entries:
@@ -104,12 +108,10 @@ impl Generations {
         control: Control,
         avoid: Option<u32>,
     ) -> Result<Self, LoadError> {
-        // Of an earlier start only what is in force matters.
+        // The programs of an earlier start go by these until they are replaced;
+        // where a confirmation is pending, by the second from one moment to the next.
         let switch = control.switch();
-        let current = switch.is_set().then(|| {
-            let now = super::boot_time().as_nanos();
-            switch.in_force(|| u64::try_from(now).unwrap_or(u64::MAX))
-        });
+        let current = switch.is_set().then(|| switch.place());
         let kept = current.is_some();
         Ok(Self {
             current,
@@ -121,7 +123,9 @@ impl Generations {
             lists: Outer::take(ebpf, "LISTS", kept)?,
             leaves: Outer::take(ebpf, "LIST_LEAVES", kept)?,
             list_prefixes: Outer::take(ebpf, "LIST_PREFIXES", kept)?,
-            previous: avoid,
+            previous: switch.is_set().then(|| switch.before()),
+            avoid,
+            before: switch,
         })
     }
 
@@ -130,7 +134,7 @@ impl Generations {
     /// writing a map of maps waits for it.
     pub(super) fn stage(&mut self, tables: &Tables) -> Result<Staged, MapFault> {
         let slot = (0..GENERATIONS)
-            .find(|slot| Some(*slot) != self.current && Some(*slot) != self.previous)
+            .find(|slot| ![self.current, self.previous, self.avoid].contains(&Some(*slot)))
             .unwrap_or(0);
         let Self { control, ports, views, prefixes, rules, lists, leaves, list_prefixes, .. } =
             self;
@@ -195,6 +199,7 @@ impl Generations {
             Some(deadline) => Switch::until(slot, before, deadline),
             None => Switch::to(slot, before),
         };
+        self.before = self.control.switch();
         self.write(switch)?;
         if self.current != Some(slot) {
             self.previous = self.current.replace(slot);
@@ -202,11 +207,12 @@ impl Generations {
         Ok(())
     }
 
-    /// Takes back the last activation: what was in force before is so again.
+    /// Takes back the last activation: what was in force before is so again, and
+    /// for as long as it was to be.
     pub(super) fn revert(&mut self) -> Result<(), MapFault> {
-        let before = self.control.switch().before();
-        self.write(Switch::to(before, before))?;
-        self.previous = self.current.replace(before);
+        self.write(self.before)?;
+        self.current = self.before.is_set().then(|| self.before.place());
+        self.previous = self.before.is_set().then(|| self.before.before());
         Ok(())
     }
 

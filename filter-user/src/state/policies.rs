@@ -17,6 +17,8 @@ use super::{StateError, sync_directory};
 const CONFIRMED: &str = "confirmed.json";
 const PREVIOUS: &str = "previous.json";
 const DOUBTED: &str = "doubted.json";
+/// So many are noted; more than anybody tries in a row.
+const DOUBTS: usize = 64;
 
 /// A policy, with all that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,13 +89,13 @@ impl Policies {
         self.read(PREVIOUS)
     }
 
-    /// The one that a start must not load.
+    /// Those that a start must not load, the last one last.
     ///
     /// # Errors
     ///
     /// As of [`confirmed`](Self::confirmed).
-    pub fn doubted(&self) -> Result<Option<Doubt>, StateError> {
-        self.read(DOUBTED)
+    pub fn doubted(&self) -> Result<Vec<Doubt>, StateError> {
+        Ok(self.read(DOUBTED)?.unwrap_or_default())
     }
 
     /// Keeps a policy as the last that was confirmed, and what a rollback leads
@@ -108,20 +110,35 @@ impl Policies {
             None => self.remove(PREVIOUS)?,
         }
         self.write(CONFIRMED, policy)?;
-        let doubted = self.doubted().ok().flatten();
-        if doubted.is_some_and(|doubt| doubt.digest == policy.digest()) {
-            self.remove(DOUBTED)?;
-        }
-        Ok(())
+        let mut doubted = self.doubted().unwrap_or_default();
+        let (digest, before) = (policy.digest(), doubted.len());
+        doubted.retain(|doubt| doubt.digest != digest);
+        if doubted.len() == before { Ok(()) } else { self.set_doubted(&doubted) }
     }
 
-    /// Notes that a start must not load a policy.
+    /// Notes that a start must not load a policy. Gives what was noted before.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn doubt(&self, policy: &Kept, why: &str) -> Result<(), StateError> {
-        self.write(DOUBTED, &Doubt { digest: policy.digest(), why: why.to_owned() })
+    pub fn doubt(&self, policy: &Kept, why: &str) -> Result<Vec<Doubt>, StateError> {
+        // One that cannot be read says nothing any more.
+        let before = self.doubted().unwrap_or_default();
+        let new = Doubt { digest: policy.digest(), why: why.to_owned() };
+        let others = before.iter().filter(|doubt| doubt.digest != new.digest).cloned();
+        let mut doubted: Vec<Doubt> = others.chain([new.clone()]).collect();
+        doubted.drain(..doubted.len().saturating_sub(DOUBTS));
+        self.set_doubted(&doubted)?;
+        Ok(before)
+    }
+
+    /// Notes these, and no others.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn set_doubted(&self, doubted: &[Doubt]) -> Result<(), StateError> {
+        if doubted.is_empty() { self.remove(DOUBTED) } else { self.write(DOUBTED, &doubted) }
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
@@ -192,10 +209,20 @@ mod tests {
         let policies = Policies::new(directory.path());
         policies.doubt(&kept("a", "x"), "was rolled back")?;
         policies.confirm(&kept("a", "y"), None)?;
-        let doubt = policies.doubted()?.ok_or("no doubt")?;
-        assert_eq!((doubt.digest, &*doubt.why), (kept("a", "x").digest(), "was rolled back"));
+        let before = policies.doubt(&kept("b", "x"), "was never confirmed")?;
+        let digests = |doubts: &[Doubt]| -> Vec<String> {
+            doubts.iter().map(|doubt| doubt.digest.clone()).collect()
+        };
+        let [a, b] = ["a", "b"].map(|text| kept(text, "x").digest());
+        assert_eq!(digests(&before), [a.clone()]);
+        assert_eq!(digests(&policies.doubted()?), [a.clone(), b.clone()]);
+        // Another one's confirmation is none of its business.
+        policies.confirm(&kept("b", "x"), None)?;
+        assert_eq!(digests(&policies.doubted()?), [a]);
         policies.confirm(&kept("a", "x"), None)?;
-        assert_eq!(policies.doubted()?, None);
+        assert_eq!(policies.doubted()?, []);
+        policies.set_doubted(&before)?;
+        assert_eq!(policies.doubted()?, before);
         Ok(())
     }
 

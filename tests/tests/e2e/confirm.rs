@@ -3,10 +3,10 @@
 use std::{thread, time::Duration};
 
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, eventually, expect_code, in_vm, open, ready, ready_outside_of_vms,
-    rule_for,
+    Guarded, closed, ctl, eventually, expect_code, fails_to_start, in_vm, instance, open, ready,
+    ready_outside_of_vms, rule_for,
 };
-use sandbox::{Daemon, Instance, Policy, Sandbox, Server, tcp_listen};
+use sandbox::{Daemon, Instance, Policy, Sandbox, Server, Veth, VethOptions, tcp_listen};
 
 /// With one port open.
 fn policy(port: u16) -> String {
@@ -232,4 +232,67 @@ fn sets_are_kept_with_their_policy() {
     let daemon = again(&installed);
     only(&world, 8081);
     assert!(daemon.stderr().contains("peers.txt"), "{}", daemon.stderr());
+}
+
+#[test]
+fn a_start_that_fails_meanwhile_spoils_nothing_of_what_comes_back() {
+    if !ready() {
+        return;
+    }
+    let (guarded, _servers) = world();
+    let world = &guarded.world;
+    Veth::new((&world.host, "raw0"), (&world.peer, "raw1"), VethOptions::default())
+        .expect("a link");
+    let other = instance(&world.host);
+    let _taken = other.start(Policy::Text("interfaces = [\"raw0\"]\n"), &[]).expect("it starts");
+    apply_pending(&guarded);
+    let Guarded { daemon, world } = guarded;
+    let installed = daemon.instance().clone();
+    daemon.kill();
+    // It comes as far as its tables, and is refused the second interface.
+    let both = Policy::Text("interfaces = [\"nw0\", \"raw0\"]\n");
+    let (code, said) = fails_to_start(&installed, both, &[], |_| {});
+    assert_eq!(code, Some(1), "{said}");
+    thread::sleep(patience());
+    only(&world, 8080);
+}
+
+#[test]
+fn what_was_rolled_back_stays_so_whatever_is_confirmed_after_it() {
+    if !ready_outside_of_vms() {
+        return;
+    }
+    let (guarded, _servers) = world();
+    let file = guarded.instance().write("new.toml", &policy(8081)).expect("written");
+    let closed_to_all = "interfaces = [\"nw0\"]\n";
+    guarded.instance().write("nodewall.toml", closed_to_all).expect("written");
+    guarded.ok(&["reload"]);
+    guarded.ok(&["rollback"]);
+    guarded.ok(&["apply", &file.to_string_lossy(), "--confirm", "1h"]);
+    guarded.ok(&["confirm"]);
+    let Guarded { daemon, world } = guarded;
+    let installed = daemon.instance().clone();
+    daemon.kill();
+    let _daemon = again(&installed);
+    only(&world, 8081);
+}
+
+#[test]
+fn what_could_not_be_applied_is_not_held_against_it() {
+    if !ready_outside_of_vms() {
+        return;
+    }
+    let (guarded, _servers) = world();
+    let text = policy(8081).replace("\"nw0\"", "\"nw0\", \"later0\"");
+    let own = guarded.instance().write("nodewall.toml", &text).expect("written");
+    guarded.code(&["apply", &own.to_string_lossy(), "--confirm", "1h"], 1);
+    only(&guarded.world, 8080);
+    let Guarded { daemon, world } = guarded;
+    let installed = daemon.instance().clone();
+    daemon.kill();
+    // Now that the interface is there, a start loads the file.
+    Veth::new((&world.host, "later0"), (&world.peer, "later1"), VethOptions::default())
+        .expect("a link");
+    let _daemon = again(&installed);
+    only(&world, 8081);
 }

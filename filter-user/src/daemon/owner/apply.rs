@@ -77,12 +77,14 @@ impl Owner {
         let before = self.kept();
         let patience = patience.filter(|_| !changes.is_empty());
         let kept = contents.kept(&file, &text);
-        let until = patience.map(|patience| self.begin_pending(patience, &kept)).transpose()?;
         let next = InForce::new(text, file.clone(), loaded);
+        let mut until = None;
         if changes.is_empty() {
             self.in_force = next;
+        } else if let Some(patience) = patience {
+            until = Some(self.switch_pending(next, &kept, patience)?);
         } else {
-            self.switch_to(next, until)?;
+            self.switch_to(next, None)?;
         }
         self.sets.replace(&self.in_force.loaded, contents);
         self.watch_sets();

@@ -49,20 +49,32 @@ impl Owner {
         }
     }
 
-    /// Until when a change that begins now must be confirmed. From now on a
-    /// start does not load it.
-    pub(super) fn begin_pending(
-        &self,
+    /// Puts a policy in force that must be confirmed: until when. From before it
+    /// is on a start does not load it; where it cannot be put in force it may.
+    pub(super) fn switch_pending(
+        &mut self,
+        next: InForce,
+        kept: &Kept,
         patience: Duration,
-        next: &Kept,
     ) -> Result<Deadline, DaemonError> {
         if !PATIENCE.contains(&patience) {
             return Err(DaemonError::Patience);
         }
-        if let Some(policies) = &self.change.policies {
-            policies.doubt(next, "was never confirmed")?;
+        let policies = self.change.policies.clone();
+        let doubted = policies
+            .as_ref()
+            .map(|policies| policies.doubt(kept, "was never confirmed"))
+            .transpose()?;
+        let until = Deadline { boot: boot_time() + patience, wall: SystemTime::now() + patience };
+        if let Err(error) = self.switch_to(next, Some(until)) {
+            if let (Some(policies), Some(doubted)) = (policies, doubted)
+                && let Err(error) = policies.set_doubted(&doubted)
+            {
+                error!("a start will not load what could not be applied: {error}");
+            }
+            return Err(error);
         }
-        Ok(Deadline { boot: boot_time() + patience, wall: SystemTime::now() + patience })
+        Ok(until)
     }
 
     /// The policy in force, whole.
@@ -106,9 +118,12 @@ impl Owner {
         }
         self.plane.settle()?;
         self.change.pending = None;
-        self.release_unwanted()?;
         let before = self.change.previous.take();
-        let warnings = self.confirmed(before);
+        let mut warnings = self.confirmed(before);
+        if let Err(error) = self.release_unwanted() {
+            let text = format!("what the policy does not name is still guarded: {error}");
+            warnings.push(Note::new(text));
+        }
         info!(generation = self.generation, "the change is confirmed");
         Ok(self.applied(Vec::new(), warnings))
     }
