@@ -10,7 +10,7 @@ use crate::{
     table::{Rates, SourceEntry},
     tables::{
         Control, Counter, Generation, InterfaceBlock, Leaf, Rule, Slot, SourceKey, View,
-        ViewPrefix, events, flow_log, fragments, interfaces,
+        ViewPrefix, events, flow_log, fragments, interfaces, probe,
     },
 };
 
@@ -46,6 +46,7 @@ pod!(
     flow_log::Entry,
     fragments::Entry,
     interfaces::Bucket,
+    probe::Probe,
 );
 
 const _: () = {
@@ -70,4 +71,5 @@ const _: () = {
     assert!(size_of::<View>() == 16);
     assert!(size_of::<ViewPrefix>() == 20);
     assert!(size_of::<interfaces::Bucket>() == 32);
+    assert!(size_of::<probe::Probe>() == 3 * 8 + 8 + 40 + 40);
 };

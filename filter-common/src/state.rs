@@ -67,15 +67,30 @@ pub enum Listed {
 
 /// What the kernel's socket table says of a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Socket {
     /// Nothing holds its addresses and ports.
-    None,
+    None = 0,
     /// A connection: established, closing or in time-wait.
-    Live,
+    Live = 1,
     /// A handshake that lacks its last segment.
-    HalfOpen,
+    HalfOpen = 2,
     /// A listener, and the segment brings back a valid SYN cookie of it.
-    Cookie,
+    Cookie = 3,
+}
+
+impl Socket {
+    /// Back from its number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        match number {
+            1 => Self::Live,
+            2 => Self::HalfOpen,
+            3 => Self::Cookie,
+            _ => Self::None,
+        }
+    }
 }
 
 /// The rates that one interface has for all its traffic.

@@ -16,10 +16,11 @@ use filter_common::{
     reply::{self, Standing},
     slots,
     table::{self, Made},
-    tables::SourceKey,
+    tables::{SourceKey, probe::TOLD},
 };
 
 use crate::{
+    globals, probe,
     scratch::{self, Question},
     socket,
     sources::Sources,
@@ -149,12 +150,7 @@ pub fn socket(state: &XdpState, flow: &Flow, answer: Option<&Tcp>) -> Socket {
     if let Some(tcp) = answer {
         question.tcp = *tcp;
     }
-    match nodewall_socket(state.context, state.number(), answer.is_some() as u32) {
-        1 => Socket::Live,
-        2 => Socket::Cookie,
-        3 => Socket::HalfOpen,
-        _ => Socket::None,
-    }
+    Socket::of_number(nodewall_socket(state.context, state.number(), answer.is_some() as u32))
 }
 
 #[inline(never)]
@@ -163,12 +159,10 @@ pub extern "C" fn nodewall_socket(context: *mut xdp_md, interface: u32, answers:
     let Some(block) = XdpState::block_of(interface) else { return 0 };
     // SAFETY: the caller has put it there.
     let Question { flow, tcp } = unsafe { &*scratch::question(block) };
-    match socket::lookup(context, flow, if answers == 0 { None } else { Some(tcp) }) {
-        Socket::None => 0,
-        Socket::Live => 1,
-        Socket::Cookie => 2,
-        Socket::HalfOpen => 3,
+    if globals::probe(TOLD) {
+        return probe::socket(flow, answers != 0);
     }
+    socket::lookup(context, flow, if answers == 0 { None } else { Some(tcp) }) as u32
 }
 
 /// Asks the tables of what this host sends, see [`reply::standing`].

@@ -3,7 +3,9 @@
 
 use core::{arch::asm, ptr};
 
-use filter_common::Cell;
+use filter_common::{Cell, tables::probe::READ_ONLY};
+
+use crate::globals;
 
 /// A word in a map value, which other CPUs change too.
 #[derive(Clone, Copy)]
@@ -35,6 +37,10 @@ impl Cell for MapWord {
 
     #[inline(always)]
     fn compare_exchange(&self, old: u64, new: u64) -> u64 {
+        if globals::probe(READ_ONLY) {
+            // As if it had been swapped: nobody else does.
+            return self.load();
+        }
         let seen: u64;
         // SAFETY: valid by `new`; the instruction touches that word and r0.
         unsafe {
@@ -51,6 +57,9 @@ impl Cell for MapWord {
 
     #[inline(always)]
     fn subtract(&self, amount: u64) {
+        if globals::probe(READ_ONLY) {
+            return;
+        }
         // SAFETY: valid by `new`; the instruction touches that word alone.
         unsafe {
             asm!(

@@ -3,10 +3,11 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use filter_common::tables::{
     Control, GENERATIONS, Generation, events::Granted, interfaces, switch::Switch,
 };
+
+use crate::clock;
 
 const SLOT_MASK: u32 = GENERATIONS - 1;
 const _: () = assert!(GENERATIONS.is_power_of_two());
@@ -52,8 +53,7 @@ fn control() -> *const Control {
 pub fn live() -> u32 {
     // SAFETY: a word of the block, read in one piece.
     let word = unsafe { ptr::read_volatile(&raw const (*control()).switch) };
-    // SAFETY: the helper only reads the clock.
-    Switch(word).in_force(|| unsafe { bpf_ktime_get_boot_ns() }) & SLOT_MASK
+    Switch(word).in_force(clock::boot) & SLOT_MASK
 }
 
 /// What a generation says.

@@ -2,7 +2,6 @@
 
 use aya_ebpf::{
     bindings::{BPF_RB_NO_WAKEUP, xdp_md},
-    helpers::bpf_ktime_get_ns,
     programs::XdpContext,
 };
 use filter_common::{
@@ -12,7 +11,7 @@ use filter_common::{
     tables::events::{Event, LOST, TAKEN, has},
 };
 
-use crate::{atomic::MapWord, control, maps, packet::XdpPacket, scratch, state::XdpState};
+use crate::{atomic::MapWord, clock, control, maps, packet::XdpPacket, scratch, state::XdpState};
 
 /// In a place: the interface has no Ethernet framing.
 const RAW_IP: u32 = 1 << 31;
@@ -65,8 +64,7 @@ pub extern "C" fn nodewall_tell(
         return 0;
     };
     let event = entry.write(Event::default());
-    // SAFETY: the helper only reads the clock.
-    event.time = unsafe { bpf_ktime_get_ns() };
+    event.time = clock::monotonic();
     event.not_shown = told.untold - 1;
     told.untold = 0;
     event.outcome = outcome;

@@ -3,13 +3,16 @@
 use core::ptr;
 
 use aya_ebpf::btf_maps::LruHashMap;
-use filter_common::{FlowKey, FlowTable, Flows, Handshake, PeerKey};
+use filter_common::{FlowKey, FlowTable, Flows, Handshake, PeerKey, tables::probe::READ_ONLY};
 
-use crate::{maps, state::XdpState};
+use crate::{globals, maps, probe, state::XdpState};
 
 impl Flows for XdpState {
     #[inline(always)]
     fn word(&self, table: FlowTable, key: &FlowKey) -> u64 {
+        if globals::probe(READ_ONLY) {
+            probe::ask(key);
+        }
         match table {
             FlowTable::Flows => word(&maps::FLOWS, key),
             FlowTable::Answered => word(&maps::ANSWERED, key),
@@ -39,6 +42,9 @@ impl Flows for XdpState {
 
     #[inline(always)]
     fn set_spoken(&self, place: u32, value: u32) {
+        if globals::probe(READ_ONLY) {
+            return;
+        }
         if let Some(word) = maps::SPOKEN.get_ptr_mut(place) {
             // SAFETY: as above; of two CPUs at once, either is right.
             unsafe { ptr::write_volatile(word, value) }

@@ -19,10 +19,22 @@ static FLOWS_MASK: u32 = 0;
 #[unsafe(no_mangle)]
 static FRAGMENT_BUCKETS: u32 = 0;
 
+/// Whether it judges for a question: bits of `filter_common::tables::probe`.
+#[unsafe(no_mangle)]
+static PROBE_MODE: u32 = 0;
+
+/// Whether that bit of the mode is set. Of a program that guards the host the
+/// verifier cuts out what would follow.
+#[inline(always)]
+pub fn probe(bit: u32) -> bool {
+    // SAFETY: a static; volatile, because the loader writes another value into it.
+    unsafe { ptr::read_volatile(&raw const PROBE_MODE) & bit != 0 }
+}
+
 /// What hashes begin with.
 #[inline(always)]
 pub fn seed() -> Seed {
-    // SAFETY: a static; volatile, because the loader writes another value into it.
+    // SAFETY: as above.
     unsafe { ptr::read_volatile(&raw const SEED) }
 }
 

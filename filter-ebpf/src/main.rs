@@ -7,6 +7,7 @@
 
 mod apart;
 mod atomic;
+mod clock;
 mod control;
 mod egress;
 mod events;
@@ -16,6 +17,7 @@ mod globals;
 mod inner;
 mod maps;
 mod packet;
+mod probe;
 mod scratch;
 mod slots;
 mod socket;
@@ -31,6 +33,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use filter_common::{
     Packet as _, Reason, Verdict, egress::record, judge_parsed, judge_unread, read,
+    tables::probe::ON,
 };
 
 use crate::{egress::SkbPacket, packet::XdpPacket, state::XdpState};
@@ -58,6 +61,9 @@ pub fn nodewall(context: XdpContext) -> u32 {
     };
     state.count(&outcome, packet.length());
     events::tell(&state, &outcome, packet.length());
+    if globals::probe(ON) {
+        probe::answer(&outcome);
+    }
     match outcome.verdict() {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => {

@@ -16,7 +16,8 @@ use filter_common::{
     table::{Rates, SourceBucket, SourceTags},
     tables::{
         Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Name, Rule, Slot, SourceKey, View,
-        ViewPrefix, bans, counters, events, flow_log, fragments, lists, notes, ports, total_place,
+        ViewPrefix, bans, counters, events, flow_log, fragments, lists, notes, ports, probe,
+        total_place,
     },
 };
 
@@ -145,6 +146,13 @@ pub static RULE_COUNTERS: ArrayOfMaps<
 pub static EVENTS: RingBuf<events::Event, { events::RING }> = RingBuf::new();
 #[btf_map]
 pub static EVENT_WORDS: Array<u64, { events::WORDS as usize }> = Array::new();
+
+/// A question and its answer, and the sockets of that world: words of `probe`.
+/// The host's own program has no use for either, and its loader makes them small.
+#[btf_map]
+pub static PROBE: Array<probe::Probe, 1> = Array::new();
+#[btf_map]
+pub static TOLD: HashMap<FlowKey, u32, { probe::SOCKETS as usize }, NO_PREALLOC> = HashMap::new();
 
 /// The flows of this minute and of the last, bucket by bucket; and whose they are.
 #[btf_map]

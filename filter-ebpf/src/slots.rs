@@ -22,7 +22,9 @@ use filter_common::{
     tables::{
         Rule, Slot, SourceKey,
         control::{MENDED, PORTS},
-        generation, notes, rule, slot,
+        generation, notes,
+        probe::TOLD,
+        rule, slot,
     },
 };
 
@@ -98,7 +100,7 @@ fn mark(ops: *mut bpf_sock_ops) {
 /// Whether a socket of this host may speak from a port.
 #[inline(always)]
 pub fn speaks(port: u16) -> bool {
-    if !control::has(PORTS) {
+    if globals::probe(TOLD) || !control::has(PORTS) {
         return true;
     }
     // SAFETY: aligned words of arrays' values, each read in one piece.

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use filter_common::{
     Cell as _,
     table::{Bucket, Place, Rates, SourceBucket, SourceEntry, SourceTags, Table, WAYS},
-    tables::SourceKey,
+    tables::{SourceKey, probe::READ_ONLY},
 };
 
 use crate::{atomic::MapWord, globals, maps, scratch};
@@ -92,6 +92,9 @@ impl Bucket for MapBucket {
 impl Place for Buckets {
     #[inline(always)]
     fn begin(&self, key: &SourceKey, fresh: bool) {
+        if globals::probe(READ_ONLY) {
+            return;
+        }
         let entry = self.0.as_ptr().cast::<SourceEntry>();
         // SAFETY: `table` begins its own places only, and they begin with this.
         unsafe {
@@ -141,6 +144,9 @@ impl filter_common::Buckets for Buckets {
 
     #[inline(always)]
     fn prove(&self, now: u64) {
+        if globals::probe(READ_ONLY) {
+            return;
+        }
         let rates = self.0.as_ptr();
         // SAFETY: in a map's value.
         unsafe {
@@ -152,6 +158,9 @@ impl filter_common::Buckets for Buckets {
 
     #[inline(always)]
     fn refuse(&self) {
+        if globals::probe(READ_ONLY) {
+            return;
+        }
         // SAFETY: as above; two CPUs may count two packets as one, which
         // people do not mind here. The rule's counters are exact.
         unsafe { (*self.0.as_ptr()).refused += 1 };

@@ -6,11 +6,7 @@ use core::{
     ptr::{self, NonNull},
 };
 
-use aya_ebpf::{
-    bindings::xdp_md,
-    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns},
-    maps::lpm_trie::Key,
-};
+use aya_ebpf::{bindings::xdp_md, maps::lpm_trie::Key};
 use filter_common::{
     Address, InterfaceLimit, Outcome, Reason, Socket, State,
     fragments::{Entry, Kept},
@@ -24,14 +20,16 @@ use filter_common::{
         Counter, Fragments, Generation, INTERFACES, InterfaceBlock, Leaf, Rule, SourceKey,
         VIEW_BITS, View, ViewPrefix, bans, counters,
         fragments::{self, WAYS},
-        interfaces, lists, rule, total_place,
+        interfaces, lists,
+        probe::{ON, READ_ONLY},
+        rule, total_place,
     },
 };
 
 use crate::{
     apart,
     atomic::MapWord,
-    control, globals, maps, scratch, slots,
+    clock, control, globals, maps, probe, scratch, slots,
     sources::{Buckets, Sources},
 };
 
@@ -51,7 +49,8 @@ impl XdpState {
     /// program's own argument; `interface`: the kernel's index.
     #[inline(always)]
     pub fn new(context: *mut c_void, interface: u32) -> Option<Self> {
-        let interface = control::guarded(interface);
+        let interface =
+            if globals::probe(ON) { probe::arrival()? } else { control::guarded(interface) };
         let block = Self::block_of(interface.number as u32)?;
         let slot = control::live();
         let generation = control::generation(slot);
@@ -181,8 +180,7 @@ impl State for XdpState {
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        // SAFETY: the helper only reads the clock.
-        unsafe { bpf_ktime_get_ns() * TICKS_PER_NS }
+        clock::monotonic() * TICKS_PER_NS
     }
 
     #[inline(always)]
@@ -313,6 +311,9 @@ impl State for XdpState {
     #[inline(always)]
     fn buckets(&self, key: &SourceKey, now: u64, proven: bool) -> Option<Buckets> {
         let hash = table::hash(&globals::seed(), key);
+        if globals::probe(READ_ONLY) {
+            return table::find(&self.sources(), hash).or_else(probe::idle);
+        }
         match apart::make_place(self, hash, key, now, proven) {
             Made::Evicted => self.add(counters::EVICTED, 0),
             Made::Fresh => self.add(counters::TAKEN, 0),
@@ -388,6 +389,5 @@ pub fn known_bucket(hash: u64) -> Option<impl Fn(usize) -> MapWord> {
 /// included) holds still.
 #[inline(always)]
 fn holds(until: u64) -> bool {
-    // SAFETY: the helper only reads the clock.
-    until == bans::FOREVER || unsafe { bpf_ktime_get_boot_ns() } < until
+    until == bans::FOREVER || clock::boot() < until
 }

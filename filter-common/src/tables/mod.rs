@@ -11,6 +11,7 @@ pub mod fragments;
 pub mod interfaces;
 pub mod lists;
 pub mod ports;
+pub mod probe;
 pub mod switch;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};

@@ -28,13 +28,14 @@ use super::{
     names::Names,
     own_ports::OwnPorts,
     pins::Found,
+    probe::{self, Origin},
     slots::Slots,
     sources::Sources,
 };
 use crate::policy::Tables;
 
 /// The object, built from `filter-ebpf` and embedded.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
 
 /// The oldest kernel that the test matrix has shown to run the program.
 #[must_use]
@@ -79,61 +80,33 @@ impl DataPlane {
     ///
     /// When the kernel is too old, forbids it, or refuses it.
     pub fn load(options: &Options<'_>) -> Result<Self, LoadError> {
+        Self::load_as(options, GUARD)
+    }
+
+    /// The same, for a [mode](probe) of the program.
+    pub(super) fn load_as(options: &Options<'_>, mode: u32) -> Result<Self, LoadError> {
         check_kernel()?;
-        let level: u8 = match options.log {
-            KernelLog::Off => 0,
-            KernelLog::Drops => 4,
-        };
         let room = &options.tables;
-        let bans = room.bans.max(1);
-        let [sources, known] = [room.sources, room.known].map(Sources::buckets);
-        let flow_buckets = FlowCounts::buckets(room.flow_log);
         let object = options.object.unwrap_or(OBJECT);
-        let fragments = Fragments::buckets(room.fragments);
-        let mut entries: HashMap<&str, u32> =
-            sizes(&room.flows).map(|(map, entries)| (map, entries.max(1))).into();
-        entries.extend([
-            ("BANS", bans),
-            (Sources::MAP, sources),
-            (Sources::TAGS, sources),
-            ("KNOWN", known),
-            (Slots::COUNTED, room.slots),
-            (Slots::MENDED, room.slots),
-            (Fragments::MAP, fragments),
-        ]);
+        let mut form = Form::of(room, mode);
         let found = match &options.pins {
-            Some(pins) => pins.find(&parse(object)?, &entries)?,
+            Some(pins) => pins.find(&parse(object)?, &form.pinned)?,
             None => Found::default(),
         };
         let settled = if found.any() { settled(&found)? } else { UNSETTLED };
         // A start that was cut off has made the tables and not used them.
-        let seed = if settled == UNSETTLED { seed() } else { settled };
-        let mut loader = EbpfLoader::new();
-        for (map, entries) in &entries {
-            loader.map_max_entries(map, *entries);
-        }
-        for (map, path) in &found.paths {
-            loader.map_pin_path(map, path);
-        }
-        let mut ebpf = loader
-            .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global("SEED", &seed, true)
-            .override_global("FRAGMENT_BUCKETS", &fragments, true)
-            .override_global("SOURCES_MASK", &(sources - 1), true)
-            .map_max_entries(FlowCounts::COUNTS, flow_buckets * 2)
-            .map_max_entries(FlowCounts::TAGS, flow_buckets * 2)
-            .override_global("FLOWS_MASK", &(flow_buckets - 1), true)
-            .override_global("KNOWN_MASK", &(known - 1), true)
-            .override_global("AYA_LOG_LEVEL", &level, false)
-            .load(object)
-            .map_err(load_error)?;
-        load_programs(&mut ebpf)?;
+        form.seed = if settled == UNSETTLED { seed() } else { settled };
+        let seed = form.seed;
+        let mut ebpf = form.load(object, &found, options.log)?;
+        load_programs(&mut ebpf, mode)?;
         settle(&mut ebpf, seed)?;
         let pins = options.pins.as_ref();
         let kept = pins.filter(|_| found.policy());
         let avoid = kept.map(place_of_cut_off_start).transpose()?.flatten();
+        // Before they are taken.
+        let origin = Origin::of(&ebpf, form, options.object)?;
         let control = Control::take(&mut ebpf, pins)?;
-        let fragments = tables::Fragments { seed, buckets: fragments };
+        let fragments = tables::Fragments { seed, buckets: origin.form.fragments };
         // It needs a map that others take.
         let flow_counts = FlowCounts::take(&mut ebpf)?;
         Ok(Self {
@@ -143,7 +116,7 @@ impl DataPlane {
             flows: Flows::take(&mut ebpf, &room.flows)?,
             totals: Totals::take(&mut ebpf)?,
             rule_counters: RuleCounters::take(&mut ebpf, pins)?,
-            bans: Bans::take(&mut ebpf, control.clone(), bans)?,
+            bans: Bans::take(&mut ebpf, control.clone(), room.bans.max(1))?,
             own_ports: OwnPorts::take(&mut ebpf, control.clone())?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
             names: Names::take(&mut ebpf)?,
@@ -153,12 +126,114 @@ impl DataPlane {
             ebpf,
             pins: options.pins.clone(),
             found,
+            origin,
         })
     }
 
     /// The maps and programs behind it, for the program's own log.
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+}
+
+/// The mode of the program that guards the host.
+const GUARD: u32 = 0;
+
+/// What is settled when maps are made and programs loaded.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    pub(super) seed: Seed,
+    /// Bits of [`probe`].
+    pub(super) mode: u32,
+    /// Entries by map: of those that are pinned, and of others.
+    pub(super) pinned: HashMap<&'static str, u32>,
+    others: HashMap<&'static str, u32>,
+    fragments: u32,
+    sources: u32,
+    known: u32,
+    flow_log: u32,
+}
+
+impl Form {
+    fn of(room: &Tables, mode: u32) -> Self {
+        let [sources, known] = [room.sources, room.known].map(Sources::buckets);
+        let fragments = Fragments::buckets(room.fragments);
+        let mut pinned: HashMap<&str, u32> =
+            sizes(&room.flows).map(|(map, entries)| (map, entries.max(1))).into();
+        pinned.extend([
+            ("BANS", room.bans.max(1)),
+            (Sources::MAP, sources),
+            (Sources::TAGS, sources),
+            ("KNOWN", known),
+            (Slots::COUNTED, room.slots),
+            (Slots::MENDED, room.slots),
+            (Fragments::MAP, fragments),
+        ]);
+        let mut form = Self {
+            seed: UNSETTLED,
+            mode,
+            pinned,
+            others: HashMap::new(),
+            fragments,
+            sources,
+            known,
+            flow_log: 0,
+        };
+        form.count_flows(room.flow_log);
+        form.tell(mode);
+        form
+    }
+
+    /// The same, for a program that only answers questions: it logs no flows.
+    pub(super) fn for_questions(&self, mode: u32) -> Self {
+        let mut form = Self { mode, ..self.clone() };
+        form.tell(mode);
+        form.count_flows(1);
+        form
+    }
+
+    /// Makes room for the sockets that it is told of.
+    fn tell(&mut self, mode: u32) {
+        let told = mode & tables::probe::TOLD != 0;
+        self.others.insert(probe::TOLD, if told { tables::probe::SOCKETS } else { 1 });
+    }
+
+    /// Makes room for so many flows in the flow log's tables.
+    fn count_flows(&mut self, flows: u32) {
+        self.flow_log = FlowCounts::buckets(flows);
+        let both = self.flow_log * 2;
+        self.others.extend([(FlowCounts::COUNTS, both), (FlowCounts::TAGS, both)]);
+    }
+
+    /// Makes the maps, or takes those that were found.
+    pub(super) fn load(
+        &self,
+        object: &[u8],
+        found: &Found,
+        log: KernelLog,
+    ) -> Result<Ebpf, LoadError> {
+        let level: u8 = match log {
+            KernelLog::Off => 0,
+            KernelLog::Drops => 4,
+        };
+        let mut loader = EbpfLoader::new();
+        for (map, entries) in self.pinned.iter().chain(&self.others) {
+            loader.map_max_entries(map, *entries);
+        }
+        for (map, path) in &found.paths {
+            loader.map_pin_path(map, path);
+        }
+        loader
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global("SEED", &self.seed, true)
+            .override_global("FRAGMENT_BUCKETS", &self.fragments, true)
+            .override_global("SOURCES_MASK", &(self.sources - 1), true)
+            .override_global("FLOWS_MASK", &(self.flow_log - 1), true)
+            .override_global("KNOWN_MASK", &(self.known - 1), true)
+            .override_global("PROBE_MODE", &self.mode, true)
+            .override_global("AYA_LOG_LEVEL", &level, false)
+            .load(object)
+            .map_err(load_error)
     }
 }
 
@@ -191,16 +266,17 @@ fn parse(object: &[u8]) -> Result<Object, LoadError> {
 }
 
 /// Has the kernel verify all programs, side by side: that is most of the time
-/// from the start to the first judged packet.
-fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+/// from the start to the first judged packet. One that only answers questions
+/// needs no program that follows sockets.
+pub(super) fn load_programs(ebpf: &mut Ebpf, mode: u32) -> Result<(), LoadError> {
     program(ebpf)?;
     egress::program(ebpf)?;
     Slots::program(ebpf)?;
     let load = |program: &mut Program| match program {
         Program::Xdp(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
-        Program::SockOps(program) => program.load(),
-        // The object has no others.
+        Program::SockOps(program) if mode == GUARD => program.load(),
+        // The object has no others to load.
         _ => Ok(()),
     };
     thread::scope(|scope| {

@@ -20,6 +20,7 @@ mod names;
 mod namespace;
 mod own_ports;
 mod pins;
+mod probe;
 mod slots;
 mod sources;
 
@@ -36,6 +37,7 @@ pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
 pub use own_ports::Marks;
 pub use pins::{DEFAULT_PINS, NO_PINS, PinError, Pins};
+pub use probe::{Arrival, Probe, ProbeError, Times};
 pub use slots::{CgroupError, Slots};
 
 use std::collections::BTreeSet;
@@ -77,6 +79,8 @@ pub struct DataPlane {
     /// Until somebody takes them.
     events: Option<Events>,
     flow_counts: Option<FlowCounts>,
+    /// What others are made of that look at it.
+    origin: probe::Origin,
 }
 
 impl std::fmt::Debug for DataPlane {
