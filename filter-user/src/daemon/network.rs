@@ -14,11 +14,12 @@ use rtnetlink::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
         route::{RouteAttribute, RouteMessage, RouteType},
+        tc::TcHandle,
     },
 };
 
 use super::stacks::Stacks;
-use crate::dataplane::{AttachMode, Interface};
+use crate::dataplane::{AttachMode, Hook, Interface, is_own_filter};
 
 /// A connection to rtnetlink.
 #[derive(Debug, Clone)]
@@ -53,7 +54,11 @@ impl Network {
     /// Connects; the stream has an item for each change that may matter. Must
     /// be called within a runtime.
     pub(crate) fn connect() -> io::Result<(Self, impl Stream<Item = ()> + Send + Unpin + 'static)> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
+        let mut groups =
+            vec![MulticastGroup::Link, MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
+        if Hook::of_kernel() == Hook::Clsact {
+            groups.push(MulticastGroup::Tc);
+        }
         let (connection, handle, messages) = new_multicast_connection(&groups)?;
         tokio::spawn(connection);
         let changes =
@@ -116,6 +121,22 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Whether the classifier is among the filters of what an interface sends.
+    /// Only where it is a filter.
+    pub(super) async fn has_classifier(&self, index: u32) -> Result<bool, rtnetlink::Error> {
+        let index = index.cast_signed();
+        let mut filters = Box::pin(self.0.traffic_filter(index).get().egress().execute());
+        while let Some(filter) = filters.try_next().await? {
+            let TcHandle { major, minor } = filter.header.handle;
+            if is_own_filter(u32::from(major) << 16 | u32::from(minor)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// Links, and routes to everywhere: others come by the thousand on a router.
 /// An overrun means that something was missed.
 fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
@@ -124,7 +145,10 @@ fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
         ) => is_default(route),
         NetlinkPayload::InnerMessage(
-            RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_),
+            RouteNetlinkMessage::NewLink(_)
+            | RouteNetlinkMessage::DelLink(_)
+            | RouteNetlinkMessage::DelQueueDiscipline(_)
+            | RouteNetlinkMessage::DelTrafficFilter(_),
         )
         | NetlinkPayload::Overrun(_)
         | NetlinkPayload::Error(_) => true,

@@ -106,6 +106,22 @@ impl DataPlane {
         attached
     }
 
+    /// Puts back what records, on a kernel on which others can take it off.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses it.
+    pub fn put_classifier_back(
+        &mut self,
+        interface: &Interface,
+        attachment: &mut Attachment,
+    ) -> Result<(), AttachError> {
+        let filter = super::egress::put_back(&mut self.ebpf, interface)?;
+        attachment.egress.put_back(filter);
+        // What was begun meanwhile is known to connection tracking at most.
+        Ok(self.seed()?)
+    }
+
     /// First what records, so that nothing is missed that is answered later;
     /// then what was open before; then what judges.
     fn attach_both(

@@ -63,6 +63,15 @@ impl Held {
         Self { link: Link::Filter(Some(link)), outlives, taken_over }
     }
 
+    /// It is another filter now: the one before it is gone.
+    pub(super) fn put_back(&mut self, filter: SchedClassifierLink) {
+        let before = std::mem::replace(&mut self.link, Link::Filter(Some(filter)));
+        if let Link::Filter(before) = before {
+            // It would take off the one that stands in its place.
+            std::mem::forget(before);
+        }
+    }
+
     /// Takes the program off, unless an earlier one was there.
     pub(super) fn undo(self) -> io::Result<()> {
         if self.taken_over { Ok(()) } else { self.take_off() }

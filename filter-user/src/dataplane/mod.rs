@@ -29,7 +29,7 @@ pub use attach::{AttachMode, Attachment, Interface};
 pub use bans::{Ban, Bans, Restored, Until};
 pub use clock::{BootTime, boot_time, monotonic};
 pub use counters::{InterfaceCounter, RuleCounter};
-pub use egress::{Hook, take_off as take_off_egress};
+pub use egress::{Hook, is_own_filter, take_off as take_off_egress};
 pub use error::{AttachError, LoadError, MapFault};
 pub use events::Events;
 pub use flow_log::{FlowCounts, Half};

@@ -5,6 +5,7 @@ mod attach;
 mod attack;
 mod ban;
 mod ban_state;
+mod clsact;
 mod confirm;
 mod connect;
 mod container;

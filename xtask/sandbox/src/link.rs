@@ -21,6 +21,7 @@ use netlink_packet_route::{
     link::{
         InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol,
     },
+    tc::{TcHandle, TcMessage},
 };
 
 use self::{netlink::LinkState, setting::Setting};
@@ -230,6 +231,21 @@ impl Link {
         message.header.index = self.index()?;
         self.namespace.netlink(format!("{what} the link `{}`", self.name), |netlink| {
             netlink.change(RouteNetlinkMessage::SetLink(message))
+        })
+    }
+
+    /// Takes the qdisc `clsact` off, with every filter on it, as
+    /// `tc qdisc del dev LINK clsact` does.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchLink`], [`Error::Netlink`] where there is none.
+    pub fn delete_clsact(&self) -> Result<()> {
+        let mut message = TcMessage::default();
+        message.header.index = self.index()?.cast_signed();
+        message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
+        message.header.parent = TcHandle::CLSACT;
+        self.namespace.netlink(format!("delete the qdisc clsact of `{}`", self.name), |netlink| {
+            netlink.change(RouteNetlinkMessage::DelQueueDiscipline(message))
         })
     }
 

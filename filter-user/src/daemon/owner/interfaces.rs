@@ -9,7 +9,7 @@ use crate::{
     compile::Numbers,
     control::{Detached, InterfaceEntry, Looked},
     daemon::{DaemonError, network::Snapshot, remembered::Remembered},
-    dataplane::{AttachMode, Attachment, Interface},
+    dataplane::{AttachMode, Attachment, Hook, Interface},
     policy::{Attach, Policy},
 };
 
@@ -267,6 +267,7 @@ impl Owner {
             self.guarded.remembered.replace(&wanted);
         }
         self.follow_vanished(&snapshot, &wanted);
+        self.put_classifiers_back(&snapshot);
         self.tell_loggers();
         let attach = self.in_force.loaded.policy.attach;
         for name in &wanted {
@@ -298,6 +299,34 @@ impl Owner {
         }
         // One that has become a port of another, where nobody named it.
         self.release_all_but(&wanted);
+    }
+
+    /// Before Linux 6.6 whoever may can delete the qdisc on which the classifier is.
+    fn put_classifiers_back(&mut self, snapshot: &Snapshot) {
+        if Hook::of_kernel() != Hook::Clsact {
+            return;
+        }
+        for (name, entry) in &mut self.guarded.entries {
+            let (Some(attachment), Some(link)) = (&mut entry.attachment, snapshot.find(name))
+            else {
+                continue;
+            };
+            match self.runtime.block_on(self.network.has_classifier(link.index)) {
+                Ok(true) => continue,
+                // It has no such qdisc any more.
+                Ok(false) | Err(rtnetlink::Error::NetlinkError(_)) => {}
+                Err(error) => {
+                    error!("what classifies on interface {name} cannot be told: {error}");
+                    continue;
+                }
+            }
+            match self.plane.put_classifier_back(link, attachment) {
+                Ok(()) => warn!(
+                    "somebody took the program off that records what interface {name} sends (the qdisc clsact, or a filter of it): it is on again; what was asked in between has no answer"
+                ),
+                Err(error) => error!("answers to what interface {name} sends do not pass: {error}"),
+            }
+        }
     }
 
     /// Looks for what is new, and says what became of one interface.
