@@ -30,4 +30,5 @@ mod slots;
 mod start;
 mod switch;
 mod syncookies;
+mod upgrade;
 mod user;
