@@ -108,7 +108,7 @@ pub struct Measures {
     pub xlated: u64,
     /// Bytes of it as machine code.
     pub jited: u64,
-    /// Bytes of stack.
+    /// Bytes of stack: of the program itself and the largest of its functions.
     pub stack: u64,
 }
 

@@ -50,12 +50,12 @@ pub struct Args {
     /// Run every test on every kernel. Without, those of the daemon, which take long, run on the oldest and the newest one.
     #[arg(long, conflicts_with = "systemd")]
     all: bool,
-    /// Run only the tests whose name contains this.
+    /// Run only the tests whose name contains this, or one of these.
     #[arg(long, value_name = "TEST")]
-    filter: Option<String>,
-    /// Run only the test executable of this name.
+    filter: Vec<String>,
+    /// Run only the test executables of these names.
     #[arg(long, value_name = "NAME", conflicts_with = "systemd")]
-    test: Option<String>,
+    test: Vec<String>,
     /// How many machines run at a time.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u16).range(1..))]
     jobs: u16,
@@ -114,12 +114,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let ready = started.elapsed();
 
-    if let Some(name) = &args.test {
-        programs.only(name)?;
-    }
-    let is_whole = |kernel: Kernel| args.all || args.test.is_some() || !kernel.is_between();
+    programs.only(&args.test)?;
+    let is_whole = |kernel: Kernel| args.all || !args.test.is_empty() || !kernel.is_between();
     let payload = |kernel: Kernel| match kernel.is_supported() {
-        true => programs.tests(args.filter.as_deref(), is_whole(kernel)),
+        true => programs.tests(&args.filter, is_whole(kernel)),
         false => programs.refusal(),
     };
     let booter = Booter { machine, busybox, place };

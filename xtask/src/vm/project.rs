@@ -58,20 +58,21 @@ impl Programs {
         Ok(Self { nodewall, mutant, tools: tools::files()?, tests })
     }
 
-    /// Leaves out all test executables but one.
-    pub fn only(&mut self, name: &str) -> Result<()> {
-        let all: Vec<_> = self.tests.iter().map(|(name, _)| name.as_str()).collect();
-        let all = all.join(", ");
-        self.tests.retain(|(other, _)| other == name);
-        if self.tests.is_empty() {
-            bail!("there is no test executable `{name}`, but these: {all}");
+    /// Leaves out all test executables but these, if any are named.
+    pub fn only(&mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            if !self.tests.iter().any(|(other, _)| other == name) {
+                let all: Vec<_> = self.tests.iter().map(|(name, _)| name.as_str()).collect();
+                bail!("there is no test executable `{name}`, but these: {}", all.join(", "));
+            }
         }
+        self.tests.retain(|(name, _)| names.is_empty() || names.contains(name));
         Ok(())
     }
 
-    /// Every test, one after the other as they share the guest; `filter` is a part of the names of those to run. Not `whole`:
+    /// Every test, one after the other as they share the guest; `filter` are parts of the names of those to run. Not `whole`:
     /// without those that take long.
-    pub fn tests(&self, filter: Option<&str>, whole: bool) -> Payload {
+    pub fn tests(&self, filter: &[String], whole: bool) -> Payload {
         let mut payload = self.common();
         payload.files.extend(self.tools.iter().cloned());
         payload.files.push(GuestFile::copy(&self.mutant, MUTANT));
@@ -81,7 +82,7 @@ impl Programs {
             payload.files.push(GuestFile::copy(file, &guest));
             // Not captured: where a guest hangs, its console shows how far it came.
             let mut words = vec![guest, "--test-threads=1".to_owned(), "--nocapture".to_owned()];
-            words.extend(filter.map(str::to_owned));
+            words.extend_from_slice(filter);
             payload.commands.push(words);
         }
         payload

@@ -145,7 +145,60 @@ fn aligned(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::super::console::Transcript;
+    use super::super::kernels::Kernel;
     use super::*;
+
+    /// A guest of 6.1 that ended well, with this on its console.
+    fn run(console: &str) -> Run {
+        let mut transcript = Transcript::default();
+        for line in console.lines() {
+            transcript.line(line);
+        }
+        let (took, tail) = (Duration::ZERO, vec![]);
+        let boot = Ok(Boot { outcome: Outcome::Passed, transcript, took, tail });
+        let unpacked = Unpacked {
+            kernel: Kernel::V6_1,
+            version: "6.1.0".to_owned(),
+            image: PathBuf::new(),
+            modules: PathBuf::new(),
+            note: None,
+        };
+        Run { unpacked, boot }
+    }
+
+    #[test]
+    fn a_program_over_its_budget_fails_the_run() {
+        let within = budget::budget(Kernel::V6_1, "nodewall").expect("it has one");
+        let console = |insns: u64| {
+            let Measures { xlated, jited, stack, .. } = within;
+            format!(
+                "VMCOMMAND measures\ntest verified ... VERIFIED program=nodewall insns={insns} xlated={xlated} jited={jited} stack={stack}\nok"
+            )
+        };
+        let run_within = run(&console(within.insns));
+        assert_eq!((run_within.passed(), run_within.verdict().as_str()), (true, "passed"));
+        let over = run(&console(within.insns + 1));
+        assert!(!over.passed());
+        let words = format!(
+            "nodewall has {} insns, and the budget is {}",
+            within.insns + 1,
+            within.insns
+        );
+        assert_eq!(over.verdict(), words);
+        let table = programs(&[over]).expect("a table");
+        assert!(table.contains(&format!("{} ({})", within.insns + 1, within.insns)), "{table}");
+    }
+
+    #[test]
+    fn what_was_skipped_is_named_with_its_reason() {
+        let one = run("VMCOMMAND e2e\ntest a ... ok\ntest b ... skipped: no clock\nok");
+        assert_eq!(one.tests(), "6.1: 1 passed, 0 failed, 1 skipped\n      skipped b: no clock");
+        assert!(!run("VMCOMMAND e2e").passed(), "no test ran");
+    }
 
     #[test]
     fn columns_line_up() {
