@@ -62,9 +62,10 @@ fn loaded_in_vain(kernel: &mut Kernel, name: &str) -> String {
     }
 }
 
-/// `stack depth 192+0+64`: the program's own frame, then those of its functions.
+/// `stack depth 192+0+64`: the program's own frame, then those of its functions. Newer kernels say more behind it.
 fn frames(said: &str) -> Vec<u32> {
     let list = said.lines().find_map(|line| line.strip_prefix("stack depth "));
-    let Some(list) = list else { panic!("the verifier says nothing of the stack: {said}") };
-    list.split('+').map(|depth| depth.trim().parse().expect("a number")).collect()
+    let list = list.and_then(|list| list.split_whitespace().next()).unwrap_or_default();
+    let frames: Result<_, _> = list.split('+').map(str::parse).collect();
+    frames.unwrap_or_else(|_| panic!("the verifier does not tell the stack as it did: {said}"))
 }

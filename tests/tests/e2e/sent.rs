@@ -69,14 +69,17 @@ fn answers_from_elsewhere_are_dropped() {
     let to = asker.local_addr().expect("an address");
     let dns = bind(guarded.peer(), (peer, 53).into());
     let before = guarded.status().packets("port_closed");
+    let is_dropped = |number| guarded.status().packets("port_closed") == before + number;
     // Unasked, from a port that answers others.
     dns.send_to(b"unasked", to).expect("sent");
+    eventually("it is dropped", || is_dropped(1));
     asker.send_to(b"question", dns.local_addr().expect("an address")).expect("sent");
     let mut heard = [0; 64];
     dns.recv(&mut heard).expect("the question");
     for from in [(other, 53), (peer, 5353)] {
         bind(guarded.peer(), from.into()).send_to(b"forged", to).expect("sent");
     }
+    eventually("they are dropped", || is_dropped(3));
     dns.send_to(b"answer", to).expect("sent");
     let length = asker.recv(&mut heard).expect("the answer");
     assert_eq!(&heard[..length], b"answer");
