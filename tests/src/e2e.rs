@@ -42,6 +42,13 @@ pub fn in_vm() -> bool {
     env::var_os("NODEWALL_VM").is_some_and(|value| !value.is_empty())
 }
 
+/// Of so many, as many as this machine carries: all, or a tenth where it is much
+/// slower.
+#[must_use]
+pub fn scaled<N: From<u8> + std::ops::Div<Output = N>>(number: N) -> N {
+    number / N::from(if in_vm() { 10 } else { 1 })
+}
+
 /// For what happens at once where nothing is wrong; only failures take so long.
 #[must_use]
 pub fn soon() -> Duration {
@@ -92,17 +99,6 @@ pub fn ready() -> bool {
     let sentences: Vec<String> = missing.iter().map(ToString::to_string).collect();
     assert!(missing.is_empty(), "root cannot make a sandbox here: {}", sentences.join(" "));
     true
-}
-
-/// [`ready`], for tests of what is the same on every kernel: they do not run in
-/// virtual machines, whose time is dear.
-#[must_use]
-pub fn ready_outside_of_vms() -> bool {
-    if in_vm() {
-        println!("skipped: the kernel has no part in this");
-        return false;
-    }
-    ready()
 }
 
 /// Waits until something is so, at most [`soon`].

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use toolchain::Toolchain;
 
 use crate::outer;
 
@@ -19,6 +20,13 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Target {
     name: String,
+}
+
+/// Builds the kernel side that is wrong on purpose: it reads the policy in force again for each look-up.
+pub fn mutant(toolchain: &Toolchain) -> Result<PathBuf> {
+    let kernel_side = outer::workspace().join("filter-ebpf");
+    let out = outer::workspace().join("target/mutant");
+    Ok(toolchain.build_object(&kernel_side, "nodewall", &["reread"], &out)?)
 }
 
 /// Builds `nodewall`, with the kernel side in it, and returns its path. Cargo's messages go to standard error.

@@ -219,6 +219,7 @@ impl Run {
             socket,
             pins: self.directories.pins().map(Path::to_owned),
             state: self.directories.state,
+            object: None,
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Where the filter is pinned; `None`: it ends with the daemon.
     pub pins: Option<PathBuf>,
+    /// Another kernel side than the embedded one, as another version has it.
+    pub object: Option<Vec<u8>>,
 }
 
 /// Runs until it is told to end: by a signal, or by `detach`.
@@ -110,6 +112,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             force: options.force,
             interfaces: options.interfaces,
             pins,
+            object: options.object,
             remembered: Remembered::load(state.as_ref().map(StateDir::path)),
             network,
             files_changed: Arc::clone(&files_changed),

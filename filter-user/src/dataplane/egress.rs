@@ -14,7 +14,9 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{AttachError, Interface, LoadError, Pins, error::root_cause, link};
+use super::{
+    AttachError, Interface, LoadError, Pins, attach::program_name, error::root_cause, link,
+};
 
 /// The first kernel with TCX.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -63,6 +65,14 @@ pub(super) fn hold(
     let hook = Hook::of_kernel();
     let pin = pins.map(|pins| pins.link("egress", interface.index));
     if hook == Hook::Clsact {
+        // A filter of a qdisc has no owner: where another program judges, the filter is that one's.
+        let is_ours = |pins: &Pins| link::open(&pins.link("xdp", interface.index)).is_some();
+        if interface.program.is_some() && !pins.is_some_and(is_ours) {
+            return Err(AttachError::Occupied {
+                program: program_name(interface.program),
+                interface: interface.name.clone(),
+            });
+        }
         let (link, taken_over) = put(ebpf, interface, hook)?;
         return Ok(link::Held::filter(link, pins.is_some(), taken_over));
     }

@@ -37,7 +37,7 @@ use crate::policy::Tables;
 /// The object, built from `filter-ebpf` and embedded.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
 
-/// The oldest kernel that the test matrix has shown to run the program.
+/// The oldest kernel that the test matrix (`cargo xtask vm`) has shown to run it.
 #[must_use]
 pub fn minimum_kernel() -> KernelVersion {
     KernelVersion::new(6, 1, 0)
@@ -416,6 +416,12 @@ mod tests {
         );
         assert_eq!(lockdown_mode("[none] integrity confidentiality").as_deref(), Some("none"));
         assert_eq!(lockdown_mode(""), None);
+    }
+
+    #[test]
+    fn the_readme_names_the_oldest_kernel() {
+        let sentence = format!("Kernels: Linux {} or newer.", version(minimum_kernel()));
+        assert!(include_str!("../../../README.md").contains(&sentence), "README: {sentence}");
     }
 
     #[test]

@@ -10,4 +10,6 @@ mod slots;
 
 const NW0: &str = "interfaces = [\"nw0\"]\n";
 /// Segments of one flood.
-const FLOOD: u32 = 100_000;
+fn flood_size() -> u32 {
+    nodewall_tests::e2e::scaled(100_000)
+}

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use nodewall_tests::e2e::{
     Guarded, closed, ctl, eventually, expect_code, fails_to_start, in_vm, instance, open, ready,
-    ready_outside_of_vms, rule_for,
+    rule_for,
 };
 use sandbox::{Daemon, Instance, Policy, Sandbox, Server, Veth, VethOptions, tcp_listen};
 
@@ -48,7 +48,7 @@ fn again(installed: &Instance) -> Daemon {
 
 #[test]
 fn what_is_not_confirmed_in_time_is_taken_back() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -75,7 +75,7 @@ fn what_is_not_confirmed_in_time_is_taken_back() {
 
 #[test]
 fn what_is_confirmed_stays() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -106,7 +106,7 @@ fn the_kernel_takes_it_back_without_the_daemon() {
 
 #[test]
 fn a_restart_brings_what_was_confirmed() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -135,7 +135,7 @@ fn a_restart_brings_what_was_confirmed() {
 
 #[test]
 fn a_rollback_goes_one_step_and_outlives_a_restart() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -168,7 +168,7 @@ fn a_rollback_goes_one_step_and_outlives_a_restart() {
 
 #[test]
 fn a_pending_change_can_be_taken_back_by_hand() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -188,7 +188,7 @@ fn a_pending_change_can_be_taken_back_by_hand() {
 
 #[test]
 fn a_broken_file_starts_with_the_last_confirmed_policy() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -211,7 +211,7 @@ fn a_broken_file_starts_with_the_last_confirmed_policy() {
 
 #[test]
 fn sets_are_kept_with_their_policy() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -259,7 +259,7 @@ fn a_start_that_fails_meanwhile_spoils_nothing_of_what_comes_back() {
 
 #[test]
 fn what_was_rolled_back_stays_so_whatever_is_confirmed_after_it() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();
@@ -279,7 +279,7 @@ fn what_was_rolled_back_stays_so_whatever_is_confirmed_after_it() {
 
 #[test]
 fn what_could_not_be_applied_is_not_held_against_it() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _servers) = world();

@@ -15,7 +15,7 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Guarded, closed, expect_code, instance, open, ready_outside_of_vms, rule_for, soon,
+    Guarded, closed, expect_code, instance, open, ready, rule_for, soon,
 };
 use sandbox::{Output, Policy, Sandbox, Server, tcp_listen};
 
@@ -79,7 +79,7 @@ fn malformed(number: u32) -> Vec<u8> {
 
 #[test]
 fn a_thousand_malformed_requests_are_each_told_and_change_nothing() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _server) = world();
@@ -111,7 +111,7 @@ fn a_thousand_malformed_requests_are_each_told_and_change_nothing() {
 
 #[test]
 fn idle_clients_keep_nobody_waiting() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _server) = world();
@@ -128,7 +128,7 @@ fn idle_clients_keep_nobody_waiting() {
 
 #[test]
 fn slow_clients_keep_nobody_waiting() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _server) = world();
@@ -183,7 +183,7 @@ fn peak_memory(pid: u32) -> u64 {
 
 #[test]
 fn huge_requests_do_not_take_the_memory() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _server) = world();
@@ -230,7 +230,7 @@ const USER: u32 = 4000;
 
 #[test]
 fn groups_decide_who_may_read_and_who_may_change() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");

@@ -9,7 +9,7 @@ use std::{
 
 use aya::programs::XdpMode;
 use bench::flood::Instruments;
-use nodewall_tests::e2e::{ctl, expect_code, instance, ready, ready_outside_of_vms};
+use nodewall_tests::e2e::{ctl, expect_code, instance, ready};
 use sandbox::{Instance, Namespace, Output, Policy, Sandbox, tcp_listen};
 use serde_json::Value;
 
@@ -142,7 +142,7 @@ fn another_program_on_the_hook_is_named() {
 
 #[test]
 fn who_cannot_log_in_any_more_is_told_before() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");

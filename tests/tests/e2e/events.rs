@@ -10,7 +10,7 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Guarded, ctl, eventually, instance, ready, ready_outside_of_vms, rule_for, soon,
+    Guarded, ctl, eventually, instance, ready, rule_for, soon,
 };
 use sandbox::{HOST_IPV4, HOST_IPV6, Instance, PEER_IPV4, PEER_IPV6, RawSocket, Sandbox};
 use serde_json::{Value, json};
@@ -280,7 +280,7 @@ fn entry(datagram: &[u8]) -> HashMap<String, String> {
 
 #[test]
 fn under_systemd_the_journal_has_fields() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::silent_pair().expect("a pair");

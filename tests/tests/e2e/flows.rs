@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use nodewall_tests::e2e::{
-    Guarded, Status, eventually, open, ready, ready_outside_of_vms, rule_for, soon, within,
+    Guarded, Status, eventually, open, ready, rule_for, soon, within,
 };
 use sandbox::{
     HOST_IPV4, HOST_IPV6, Namespace, PEER_IPV4, PEER_IPV6, RawSocket, Sandbox, Veth, VethOptions,
@@ -275,7 +275,7 @@ fn a_full_disk_is_told_and_hurts_nobody() {
 
 #[test]
 fn each_minute_is_written_when_it_is_over() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (guarded, _other) = guarded("\"flows.log\"", "");

@@ -4,7 +4,7 @@
 use std::{os::unix::process::CommandExt as _, process::Stdio};
 
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, expect_code, fails_to_start, instance, open, ready_outside_of_vms,
+    Guarded, closed, ctl, expect_code, fails_to_start, instance, open, ready,
     refused, rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, tcp_listen};
@@ -183,7 +183,7 @@ fn explains(bad: &Bad, file: &str, said: &str) {
 
 #[test]
 fn a_policy_with_an_error_changes_nothing() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(&format!("{TOP}{}", rule_for("open", "tcp/8080", "")));
@@ -214,7 +214,7 @@ fn a_policy_with_an_error_changes_nothing() {
 
 #[test]
 fn a_daemon_does_not_start_with_a_bad_policy() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -230,7 +230,7 @@ fn a_daemon_does_not_start_with_a_bad_policy() {
 
 #[test]
 fn an_error_is_json_where_json_was_asked_for() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(TOP);
@@ -252,7 +252,7 @@ fn an_error_is_json_where_json_was_asked_for() {
 
 #[test]
 fn a_set_file_that_may_not_be_read_is_named() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -277,7 +277,7 @@ fn a_set_file_that_may_not_be_read_is_named() {
 
 #[test]
 fn several_errors_are_told_at_once() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -294,7 +294,7 @@ fn several_errors_are_told_at_once() {
 
 #[test]
 fn what_is_only_doubtful_is_warned_of_and_done() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(&format!("{TOP}{}", rule_for("open", "tcp/8080", "")));
@@ -334,7 +334,7 @@ fn what_is_only_doubtful_is_warned_of_and_done() {
 
 #[test]
 fn a_policy_for_an_interface_that_is_not_there_changes_nothing() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(&format!("{TOP}{}", rule_for("open", "tcp/8080", "")));

@@ -2,7 +2,7 @@
 
 use nodewall_tests::e2e::{
     Guarded, closed, ctl, eventually, expect_code, fails_to_start, instance, ready,
-    ready_outside_of_vms, rule_for,
+    rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, Tag};
 
@@ -77,7 +77,7 @@ fn what_had_a_default_route_is_guarded_before_it_has_one_again() {
 
 #[test]
 fn the_udev_helper_says_when_there_is_no_daemon() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -120,7 +120,7 @@ fn two_that_see_the_same_frames_are_not_both_guarded_by_name() {
 
 #[test]
 fn one_that_appears_on_top_of_a_guarded_one_is_refused() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -150,7 +150,7 @@ fn one_that_appears_on_top_of_a_guarded_one_is_refused() {
 
 #[test]
 fn of_two_with_default_routes_the_lower_one_is_guarded() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let Some(world) = with_vlan() else { return };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Guarded, fails_to_start, instance, ready_outside_of_vms, refused, rule_for, soon,
+    Guarded, fails_to_start, instance, ready, refused, rule_for, soon,
 };
 use sandbox::{Namespace, Outcome, Policy, Sandbox, tcp_connect};
 
@@ -56,7 +56,7 @@ fn ssh(port: u16, from: &str) -> String {
 
 #[test]
 fn a_change_that_would_lock_out_is_refused() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(&format!("{NW0}{}", ssh(2222, "198.51.100.0/24")));
@@ -109,7 +109,7 @@ fn a_change_that_would_lock_out_is_refused() {
 
 #[test]
 fn a_ban_of_who_is_logged_in_is_refused() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(&format!("{NW0}{}", ssh(2222, "198.51.100.0/24")));
@@ -128,7 +128,7 @@ fn a_ban_of_who_is_logged_in_is_refused() {
 
 #[test]
 fn a_start_that_would_lock_out_is_refused() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");

@@ -31,4 +31,5 @@ mod slots;
 mod start;
 mod switch;
 mod syncookies;
+mod upgrade;
 mod user;

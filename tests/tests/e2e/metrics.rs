@@ -4,7 +4,7 @@ use std::{io::Write as _, net::TcpListener};
 
 use nodewall_tests::e2e::{
     Guarded, METRICS, Metrics, ask, closed, eventually, http, instance, open, ready,
-    ready_outside_of_vms, rule_for, scrape, soon,
+    rule_for, scrape, soon,
 };
 use sandbox::{Namespace, Outcome, Policy, Sandbox, tcp_connect, tcp_listen};
 
@@ -84,7 +84,7 @@ fn counters_move_with_packets_and_agree_with_status() {
 
 #[test]
 fn what_monitor_mode_lets_through_is_told_apart() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new("interfaces = [\"nw0\"]\nmode = \"monitor\"\n");
@@ -99,7 +99,7 @@ fn what_monitor_mode_lets_through_is_told_apart() {
 
 #[test]
 fn changes_on_disk_and_bad_sets_are_told() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -132,7 +132,7 @@ fn changes_on_disk_and_bad_sets_are_told() {
 
 #[test]
 fn the_address_follows_the_policy() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let top = "interfaces = [\"nw0\"]\n";
@@ -167,7 +167,7 @@ fn the_address_follows_the_policy() {
 
 #[test]
 fn a_port_that_is_taken_leaves_the_filter_on() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -193,7 +193,7 @@ fn a_port_that_is_taken_leaves_the_filter_on() {
 
 #[test]
 fn only_get_metrics_is_answered() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new("interfaces = [\"nw0\"]\n");
@@ -213,7 +213,7 @@ fn only_get_metrics_is_answered() {
 
 #[test]
 fn garbage_and_slow_and_many_clients_keep_nobody_out() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new("interfaces = [\"nw0\"]\n");
@@ -262,7 +262,7 @@ fn garbage_and_slow_and_many_clients_keep_nobody_out() {
 
 #[test]
 fn interfaces_that_are_gone_are_told() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new("interfaces = [\"nw0\"]\n");
@@ -312,7 +312,7 @@ fn what_an_earlier_daemon_counted_goes_on_under_another_policy() {
 
 #[test]
 fn a_change_that_waits_for_its_confirmation_is_told() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new("interfaces = [\"nw0\"]\n");

@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, instance, ready, ready_outside_of_vms, rule_for, soon,
+    Guarded, closed, ctl, instance, ready, rule_for, soon,
 };
 use sandbox::{Policy, Sandbox, Signal};
 
@@ -112,7 +112,7 @@ fn readiness_reloads_and_the_end_are_told() {
 
 #[test]
 fn an_interface_that_goes_is_told() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let (mut manager, guarded) = Manager::start("interfaces = [\"nw0\", \"lo\"]\n", None);
@@ -130,7 +130,7 @@ fn an_interface_that_goes_is_told() {
 
 #[test]
 fn a_daemon_whose_owner_hangs_is_not_called_alive() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     const ALIVE: &str = "WATCHDOG=1";

@@ -6,7 +6,7 @@ use std::{fs, path::Path, thread, time::Duration};
 use nix::sys::signal::Signal;
 use nodewall_tests::e2e::{
     Guarded, Leak, Status, at_most, closed, echoes, expect_code, fails_to_start, held, holds,
-    in_vm, instance, open, ready, ready_outside_of_vms, refused, rule_for, silence,
+    in_vm, instance, open, ready, refused, rule_for, silence,
 };
 use sandbox::{Daemon, Instance, Namespace, Policy, Sandbox, Veth, VethOptions, tcp_listen};
 
@@ -141,7 +141,7 @@ fn stopped_it_leaves_the_filter_on_and_says_how_to_take_it_off() {
 
 #[test]
 fn told_to_it_takes_the_filter_off_when_it_stops() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let Guarded { daemon, world } =
@@ -239,7 +239,7 @@ fn an_upgrade_replaces_programs_and_tables_and_lets_nothing_through() {
 
 #[test]
 fn other_sizes_start_a_table_anew() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let Guarded { daemon, world } = Guarded::new(&policy());
@@ -338,7 +338,7 @@ fn only_its_own_links(host: &Namespace, installed: &Instance) -> bool {
 
 #[test]
 fn one_directory_of_pins_has_one_daemon() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(&policy());
@@ -354,7 +354,7 @@ fn one_directory_of_pins_has_one_daemon() {
 
 #[test]
 fn pins_want_a_bpffs() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");

@@ -2,17 +2,17 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use nodewall_tests::e2e::{Guarded, closed, open, ready_outside_of_vms, source};
+use nodewall_tests::e2e::{Guarded, closed, open, ready, scaled, source};
 use sandbox::tcp_listen;
 
 const TOP: &str = "interfaces = [\"nw0\"]\n";
 
 #[test]
 fn ten_thousand_rules_and_a_hundred_thousand_addresses() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
-    let (rules, addresses) = (10_000_u32, 100_000_u32);
+    let (rules, addresses): (u32, u32) = (scaled(10_000), scaled(100_000));
     let guarded = Guarded::new(TOP);
     let world = &guarded.world;
     world.add_sources("10.0.0.0/8".parse().expect("a prefix")).expect("added");

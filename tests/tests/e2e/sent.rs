@@ -69,14 +69,17 @@ fn answers_from_elsewhere_are_dropped() {
     let to = asker.local_addr().expect("an address");
     let dns = bind(guarded.peer(), (peer, 53).into());
     let before = guarded.status().packets("port_closed");
+    let is_dropped = |number| guarded.status().packets("port_closed") == before + number;
     // Unasked, from a port that answers others.
     dns.send_to(b"unasked", to).expect("sent");
+    eventually("it is dropped", || is_dropped(1));
     asker.send_to(b"question", dns.local_addr().expect("an address")).expect("sent");
     let mut heard = [0; 64];
     dns.recv(&mut heard).expect("the question");
     for from in [(other, 53), (peer, 5353)] {
         bind(guarded.peer(), from.into()).send_to(b"forged", to).expect("sent");
     }
+    eventually("they are dropped", || is_dropped(3));
     dns.send_to(b"answer", to).expect("sent");
     let length = asker.recv(&mut heard).expect("the answer");
     assert_eq!(&heard[..length], b"answer");
@@ -255,28 +258,30 @@ fn the_classifier_comes_and_goes_with_the_filter() {
     if !ready() {
         return;
     }
-    let attached = |guarded: &Namespace| {
+    // Before Linux 6.6, which brought TCX, as a filter of the clsact qdisc.
+    let attached = |host: &Namespace| {
         let query = || SchedClassifier::query_tcx("nw0", TcAttachType::Egress);
-        match guarded.enter(query).expect("entered") {
-            Ok((_, programs)) => Some(programs.len()),
-            Err(error) => {
-                println!("skipped, before Linux 6.6: {error}");
-                None
-            }
+        match host.enter(query).expect("entered") {
+            Ok((_, programs)) => programs.len(),
+            Err(_) => host.link("nw0").and_then(|link| link.egress_filters()).expect("listed"),
         }
     };
     let world = Sandbox::pair().expect("a pair");
     let host = world.host.clone();
     let guarded = Guarded::over(world, EMPTY);
-    let Some(count) = attached(&host) else { return };
-    assert_eq!(count, 1, "guarded");
+    assert_eq!(attached(&host), 1, "guarded");
+    let (_, peer) = PAIRS[0];
+    let _dns = udp_echo(guarded.peer(), (peer, 53).into()).expect("a server");
+    let answered = || matches!(ask(&host, (peer, 53).into(), soon()), UdpOutcome::Answered(_));
+    assert!(answered());
     // A second filter is refused the link, and leaves nothing on it.
     let other = instance(&host);
     let (code, said) = fails_to_start(&other, Policy::Text(EMPTY), &[], |_| {});
     assert_eq!(code, Some(1), "{said}");
-    assert_eq!(attached(&host), Some(1), "after the refusal: {said}");
+    assert_eq!(attached(&host), 1, "after the refusal: {said}");
+    assert!(answered(), "it records what is sent as before");
     guarded.ok(&["detach", "--yes"]);
-    eventually("the daemon ends", || attached(&host) == Some(0));
+    eventually("the daemon ends", || attached(&host) == 0);
 }
 
 /// How full the tables are, and how large.

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use nodewall_tests::e2e::{
-    Guarded, closed, eventually, open, ready_outside_of_vms, rule_for, source,
+    Guarded, closed, eventually, open, ready, rule_for, source,
 };
 use sandbox::{Sandbox, Server, tcp_listen};
 
@@ -70,7 +70,7 @@ impl Watched {
 
 #[test]
 fn a_set_file_is_read_again_however_it_changes() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let watched = Watched::new();
@@ -105,7 +105,7 @@ fn a_set_file_is_read_again_however_it_changes() {
 
 #[test]
 fn a_set_file_that_is_bad_or_gone_keeps_what_it_had() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let watched = Watched::new();
@@ -143,7 +143,7 @@ fn a_set_file_that_is_bad_or_gone_keeps_what_it_had() {
 
 #[test]
 fn a_set_that_comes_in_conflict_keeps_what_it_had() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let watched = Watched::new();

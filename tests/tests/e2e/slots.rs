@@ -9,7 +9,7 @@ use std::{
 
 use nodewall_tests::e2e::{
     Contained, Guarded, at_most, closed, echoes, eventually, held, holds, open, ready, rule_for,
-    silence, soon, source, within,
+    scaled, silence, soon, source, within,
 };
 use sandbox::{Namespace, Outcome, Sandbox, tcp_connect, tcp_listen};
 use serde_json::json;
@@ -263,7 +263,7 @@ fn whatever_ends_a_connection_frees_its_slot() {
     world
         .peer
         .enter(|| {
-            for _ in 0..CYCLES {
+            for _ in 0..scaled(CYCLES) {
                 let kind = if held_here.len() < 20 { 0 } else { random(6) };
                 let index = random(u32::try_from(held_here.len()).unwrap_or(1).max(1)) as usize;
                 match kind {

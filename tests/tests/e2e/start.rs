@@ -9,7 +9,7 @@ use std::{
 
 use nodewall_tests::e2e::{
     Guarded, closed, ctl, expect_code, fails_to_start, instance, nodewall, open, ready,
-    ready_outside_of_vms, refused, rule_for,
+    refused, rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, tcp_listen};
 
@@ -53,7 +53,7 @@ fn without_root_nothing_is_done_and_root_is_named() {
 
 #[test]
 fn without_root_a_daemon_takes_no_orders() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(POLICY);
@@ -95,7 +95,7 @@ fn an_interface_with_another_xdp_program_is_left_to_it() {
 
 #[test]
 fn a_second_daemon_on_the_same_socket_ends_at_once() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let guarded = Guarded::new(POLICY);
@@ -110,7 +110,7 @@ fn a_second_daemon_on_the_same_socket_ends_at_once() {
 
 #[test]
 fn without_a_daemon_the_command_line_says_so() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -154,7 +154,7 @@ fn without_a_daemon_the_command_line_says_so() {
 
 #[test]
 fn what_is_no_socket_is_not_removed() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -169,7 +169,7 @@ fn what_is_no_socket_is_not_removed() {
 
 #[test]
 fn a_policy_file_that_cannot_be_read_is_named() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -191,7 +191,7 @@ fn a_policy_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn usage_errors_end_with_2() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");
@@ -241,14 +241,12 @@ fn a_machine_may_enforce_without_being_forced() {
         println!("skipped: this test is itself in a namespace that is not the machine's own");
         return;
     }
-    for mode in ["enforce", "monitor"] {
+    for (mode, more) in [("enforce", &[][..]), ("enforce", &["--force"]), ("monitor", &[])] {
         installed.write("p.toml", &format!("mode = \"{mode}\"\n{policy}")).expect("written");
-        let (code, said) = run(&[]);
+        let (code, said) = run(more);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("no-such-link7") && !socket.exists(), "{said}");
     }
-    let (code, said) = run(&["--force"]);
-    assert_eq!(code, Some(2), "there is no such option any more: {said}");
 }
 
 /// The policy that the project starts people from.

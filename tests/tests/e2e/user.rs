@@ -8,7 +8,7 @@ use std::{
 
 use nodewall_tests::e2e::{
     Guarded, closed, eventually, fails_to_start, held, holds, instance, open, ready,
-    ready_outside_of_vms, rule_for,
+    rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, tcp_listen};
 
@@ -53,7 +53,7 @@ fn confine(command: &mut Command, capabilities: &[&str]) {
 
 #[test]
 fn everything_works_as_the_services_user() {
-    if !ready_outside_of_vms() {
+    if !ready() {
         return;
     }
     let world = Sandbox::pair().expect("a pair");

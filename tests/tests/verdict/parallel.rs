@@ -7,7 +7,10 @@ use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
-use nodewall_tests::verdict::{Counts, Kernel, Place, with_kernel};
+use nodewall_tests::{
+    e2e::scaled,
+    verdict::{Counts, Kernel, Place, with_kernel},
+};
 use sandbox::packet::frame;
 
 use crate::common::{HOST, HOST6, PEER, PEER6};
@@ -41,7 +44,7 @@ fn flood(kernel: &mut Kernel, frames: &[Vec<u8>]) -> (Counts, u64) {
                     println!("processor {cpu} cannot be chosen");
                 }
                 start.wait();
-                for _ in 0..TIMES {
+                for _ in 0..scaled(TIMES) {
                     for frame in frames {
                         let _last = program.run(frame, None, AT_ONCE);
                     }
@@ -49,16 +52,16 @@ fn flood(kernel: &mut Kernel, frames: &[Vec<u8>]) -> (Counts, u64) {
             });
         }
     });
-    let sent = threads as u64 * u64::from(TIMES * AT_ONCE) * frames.len() as u64;
+    let sent = threads as u64 * u64::from(scaled(TIMES) * AT_ONCE) * frames.len() as u64;
     (kernel.added(), sent)
 }
 
 #[test]
 fn exactly_the_burst_passes() {
-    const BURST: u64 = 5000;
+    let burst: u64 = scaled(5000);
     with_kernel(|kernel| {
         kernel.policy(&format!(
-            "[[rule]]\nname = \"limited\"\nports = [\"tcp/22\", \"udp/22\"]\n[rule.per_source]\nnew_connections = {{ rate = \"1/m\", burst = {BURST} }}\npackets = {{ rate = \"1/m\", burst = {BURST} }}\n[icmp]\necho = {{ rate = \"1/m\", burst = {BURST} }}\n"
+            "[[rule]]\nname = \"limited\"\nports = [\"tcp/22\", \"udp/22\"]\n[rule.per_source]\nnew_connections = {{ rate = \"1/m\", burst = {burst} }}\npackets = {{ rate = \"1/m\", burst = {burst} }}\n[icmp]\necho = {{ rate = \"1/m\", burst = {burst} }}\n"
         ));
         let number = kernel.interface();
         let rule = kernel.rules.get("limited").unwrap_or_default();
@@ -75,9 +78,9 @@ fn exactly_the_burst_passes() {
             let passed = counts.of_interface(number, admission);
             let refused = counts.of_interface(number, refusal);
             kernel.check(
-                passed == BURST && passed + refused == sent,
+                passed == burst && passed + refused == sent,
                 format!(
-                    "{what}: of {sent}, {passed} passed ({BURST} should), {refused} were refused"
+                    "{what}: of {sent}, {passed} passed ({burst} should), {refused} were refused"
                 ),
             );
             if admission == Reason::Rule {
@@ -98,9 +101,11 @@ fn exactly_the_burst_passes() {
 /// gets the first back.
 #[test]
 fn two_limits_at_once() {
-    const BURST: u64 = 50_000;
+    let burst: u64 = scaled(50_000);
     with_kernel(|kernel| {
-        let rule = "[[rule]]\nname = \"two\"\nports = [\"udp/22\"]\n[rule.per_source]\npackets = { rate = \"1/m\", burst = 50_000 }\n";
+        let rule = format!(
+            "[[rule]]\nname = \"two\"\nports = [\"udp/22\"]\n[rule.per_source]\npackets = {{ rate = \"1/m\", burst = {burst} }}\n"
+        );
         let number = kernel.interface();
         let of = |length| frame().eth().ipv4(PEER, HOST).udp(4000, 22).pad_to(length).build();
         // Room for one frame at a time comes back again and again, and all want it.
@@ -112,11 +117,11 @@ fn two_limits_at_once() {
             long + refused == sent,
             format!("of {sent}, {long} passed, {refused} were refused for their bytes"),
         );
-        kernel.policy(rule);
+        kernel.policy(&rule);
         // Twice, so that one processor alone sends more than can be left.
         let (counts, _) = flood(kernel, &[of(60), of(60)]);
         let short = counts.of_interface(number, Reason::Rule);
-        let left = BURST.saturating_sub(long);
+        let left = burst.saturating_sub(long);
         // A minute brings one more.
         kernel.check(
             (left..=left + 1).contains(&short),

@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// For the daemon's start: long, because an emulated machine may be slow.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// For its end after SIGTERM.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// For a command to end.
-const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Commands that take `--state` and `--pins` besides `--socket`.
 const WITH_DIRECTORIES: [&str; 3] = ["run", "detach", "status"];
@@ -159,7 +159,7 @@ impl Instance {
     /// Runs a command of `nodewall` to its end, such as `["status", "--json"]`.
     ///
     /// # Errors
-    /// [`Error::Spawn`], [`Error::Hung`] after 30 seconds. An exit code other
+    /// [`Error::Spawn`], [`Error::Hung`] after a minute. An exit code other
     /// than 0 is no error of the sandbox.
     pub fn ctl(&self, arguments: &[&str]) -> Result<Output> {
         self.ctl_within(arguments, COMMAND_WITHIN)
@@ -177,7 +177,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::DaemonExited`] with what it wrote if it ended before;
-    /// [`Error::DaemonNotReady`] after 30 seconds, when it is killed.
+    /// [`Error::DaemonNotReady`] after two minutes, when it is killed.
     pub fn start(&self, policy: Policy<'_>, arguments: &[&str]) -> Result<Daemon> {
         self.start_with(policy, arguments, |_| {})
     }

@@ -169,6 +169,15 @@ impl Link {
         Ok(self.state()?.index)
     }
 
+    /// How many filters its `clsact` qdisc runs on what it sends.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchLink`], [`Error::Netlink`]
+    pub fn egress_filters(&self) -> Result<usize> {
+        let index = self.index()?;
+        self.namespace.netlink("list filters", |netlink| netlink.egress_filters(index))
+    }
+
     /// Its largest packet in bytes, without the Ethernet header.
     ///
     /// # Errors

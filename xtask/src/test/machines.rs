@@ -9,7 +9,7 @@ use super::outcome::{NotRun, Outcome};
 use crate::{packages, vm};
 
 /// The Debian packages that they need.
-const PACKAGES: [&str; 3] = ["qemu-system-x86", "busybox-static", "mmdebstrap"];
+const PACKAGES: [&str; 4] = ["qemu-system-x86", "busybox-static", "nftables", "mmdebstrap"];
 /// Where there is no Debian to ask.
 const QEMU: &str = "qemu-system-x86_64";
 

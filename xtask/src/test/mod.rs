@@ -14,9 +14,6 @@ use toolchain::Toolchain;
 use crate::{outer, program, setup};
 use outcome::{NotRun, Outcome, Suite};
 
-/// The directory below `target` of the kernel side that is wrong on purpose.
-const MUTANT: &str = "target/mutant";
-
 /// Runs every test that this machine can run: unit, documentation and kernel tests, and these on several kernels.
 #[derive(clap::Args)]
 pub struct Args {
@@ -84,9 +81,7 @@ fn lacking(sudo: bool) -> Option<String> {
 /// Everything that cargo tests, with the kernel tests if they can run.
 fn cargo_test(toolchain: &Toolchain, sudo: bool, with_kernel: bool) -> Result<()> {
     let nodewall = program::build(false)?;
-    let kernel_side = outer::workspace().join("filter-ebpf");
-    let mutant = outer::workspace().join(MUTANT);
-    let mutant = toolchain.build_object(&kernel_side, "nodewall", &["reread"], &mutant)?;
+    let mutant = program::mutant(toolchain)?;
     let environment = [("NODEWALL_BIN", &nodewall), ("NODEWALL_MUTANT_OBJECT", &mutant)];
 
     let mut command = outer::cargo();

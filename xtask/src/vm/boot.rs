@@ -21,7 +21,7 @@ const POWER_OFF: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Machine {
     qemu: PathBuf,
-    /// Its processors. With more than one, QEMU 7.2's emulation now and then crashes a kernel that is sound.
+    /// Its processors.
     pub processors: u32,
     /// Its memory, in MB.
     pub memory: u32,
@@ -200,10 +200,11 @@ impl Machine {
             }
             None => Command::new(&self.qemu),
         };
+        // All processors by one thread: with one each, QEMU 7.2's emulation now and then crashes a kernel that is sound.
         let accelerator = if has_kvm() {
             ["-accel", "kvm", "-cpu", "host"]
         } else {
-            ["-accel", "tcg", "-cpu", "max"]
+            ["-accel", "tcg,thread=single", "-cpu", "max"]
         };
         command
             .args(["-M", "q35"])
@@ -332,7 +333,8 @@ fn has_kvm() -> bool {
         && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// Where a program is.
+pub fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|dir| dir.join(program))
         .find(|path| path.is_file())

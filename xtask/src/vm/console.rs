@@ -11,8 +11,8 @@ pub struct Transcript {
     pub commands: Vec<Command>,
     /// What the guest found wrong, in its own words.
     pub problems: Vec<String>,
-    /// The verified instructions of each program, as the tests printed them; the largest where there are several.
-    pub verified: BTreeMap<String, u64>,
+    /// What the kernel made of each program, as the tests printed it; the largest where it was said several times.
+    pub programs: BTreeMap<String, Measures>,
     /// The message of a kernel that gave up.
     pub panic: Option<String>,
     /// The first line of the kernel's report on a fault of its own.
@@ -35,13 +35,15 @@ pub struct Command {
     pub passed: u64,
     /// Tests that failed, by its own summary.
     pub failed: u64,
-    /// Tests that were left out although the filter let them in.
-    pub ignored: u64,
+    /// Tests that passed by leaving out what they are for, and the reason that they gave.
+    pub skipped: Vec<(String, String)>,
     /// The names of those that failed.
     pub failures: Vec<String>,
     /// The test that runs now.
     pub test: Option<String>,
     must_panic: bool,
+    /// Why the test that runs now left out what it is for, if it said so.
+    skips: Option<String>,
 }
 
 impl Command {
@@ -54,9 +56,11 @@ impl Command {
             };
             let Ok(number) = number.parse() else { continue };
             match what {
-                "passed" => self.passed = number,
+                "passed" => {
+                    let skipped = u64::try_from(self.skipped.len()).unwrap_or(u64::MAX);
+                    self.passed = u64::saturating_sub(number, skipped);
+                }
                 "failed" => self.failed = number,
-                "ignored" => self.ignored = number,
                 _ => {}
             }
         }
@@ -70,20 +74,59 @@ impl Command {
                 let (name, kind) = name.split_once(" - ").unwrap_or((name, ""));
                 self.must_panic = kind.starts_with("should panic");
                 self.test = Some(name.to_owned());
+                self.skips = None;
                 end
             }
             None => line,
         };
-        if self.test.is_none() {
+        let Some(name) = &self.test else { return };
+        let end = end.trim();
+        if let Some(reason) = end.strip_prefix("skipped: ") {
+            self.skips.get_or_insert_with(|| reason.to_owned());
             return;
         }
-        match end.trim().split(',').next() {
-            Some("ok") => self.passed += 1,
+        match end.split(',').next() {
+            Some("ok") => match self.skips.take() {
+                Some(reason) => self.skipped.push((name.clone(), reason)),
+                None => self.passed += 1,
+            },
             Some("FAILED") => self.failed += 1,
-            Some("ignored") => self.ignored += 1,
+            // By its own attribute: no kernel has a part in it.
+            Some("ignored") => {}
             _ => return,
         }
         self.test = None;
+    }
+}
+
+/// What a kernel made of a program.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Measures {
+    /// Instructions that its verifier went through.
+    pub insns: u64,
+    /// Bytes of the program as the verifier left it.
+    pub xlated: u64,
+    /// Bytes of it as machine code.
+    pub jited: u64,
+    /// Bytes of stack: of the program itself and the largest of its functions.
+    pub stack: u64,
+}
+
+impl Measures {
+    /// Each with its name.
+    pub fn all(&self) -> [(&'static str, u64); 4] {
+        let Self { insns, xlated, jited, stack } = *self;
+        [("insns", insns), ("xlated", xlated), ("jited", jited), ("stack", stack)]
+    }
+
+    /// The larger of each.
+    fn max(self, other: Self) -> Self {
+        Self {
+            insns: self.insns.max(other.insns),
+            xlated: self.xlated.max(other.xlated),
+            jited: self.jited.max(other.jited),
+            stack: self.stack.max(other.stack),
+        }
     }
 }
 
@@ -157,14 +200,19 @@ impl Transcript {
         None
     }
 
-    /// `program=NAME insns=N`, in any order, other fields ignored.
+    /// `program=NAME insns=N xlated=N jited=N stack=N`, in any order, other fields ignored.
     fn verified(&mut self, fields: &str) {
         let value = |key: &str| fields.split_whitespace().find_map(|field| field.strip_prefix(key));
-        if let (Some(program), Some(Ok(insns))) =
-            (value("program="), value("insns=").map(str::parse::<u64>))
-        {
-            let largest = self.verified.entry(program.to_owned()).or_insert(0);
-            *largest = insns.max(*largest);
+        let number = |key: &str| value(key).and_then(|value| value.parse().ok()).unwrap_or(0);
+        if let Some(program) = value("program=") {
+            let measures = Measures {
+                insns: number("insns="),
+                xlated: number("xlated="),
+                jited: number("jited="),
+                stack: number("stack="),
+            };
+            let largest = self.programs.entry(program.to_owned()).or_default();
+            *largest = largest.max(measures);
         }
     }
 
@@ -189,14 +237,15 @@ impl Transcript {
             + usize::from(self.result.is_some())
     }
 
-    /// Tests that passed, failed and were ignored, over all commands.
-    pub fn totals(&self) -> [u64; 3] {
+    /// Tests that passed and failed, over all commands.
+    pub fn totals(&self) -> [u64; 2] {
         let sum = |count: fn(&Command) -> u64| self.commands.iter().map(count).sum();
-        [
-            sum(|command| command.passed),
-            sum(|command| command.failed),
-            sum(|command| command.ignored),
-        ]
+        [sum(|command| command.passed), sum(|command| command.failed)]
+    }
+
+    /// Tests that left out what they are for, and why.
+    pub fn skipped(&self) -> impl Iterator<Item = &(String, String)> {
+        self.commands.iter().flat_map(|command| &command.skipped)
     }
 }
 
@@ -213,13 +262,15 @@ mod tests {
     const RUN: &str = "\
 VMUSERSPACE 1.52
 VMCOMMAND tables
-running 3 tests
+running 4 tests
 test first - should panic ...
 thread 'first' (16) panicked at tests/tables.rs:9:9:
 as it should
 note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
 ok
-test second ... VERIFIED program=nodewall insns=7512
+test second ... VERIFIED program=nodewall insns=7512 xlated=9 jited=8 stack=7
+ok
+test fourth ... skipped: this kernel has none
 ok
 test third ...
 thread 'third' (17) panicked at tests/tables.rs:3:5:
@@ -232,7 +283,7 @@ failures:
 failures:
     third
 
-test result: FAILED. 2 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.01s
+test result: FAILED. 3 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out; finished in 0.01s
 
 VMEXIT 101
 VMCOMMAND live
@@ -245,20 +296,23 @@ VMRESULT=101";
     fn a_run_is_counted_by_command() {
         let (transcript, shown) = read(RUN);
         assert_eq!(transcript.user_space, Some(1.52));
-        assert_eq!(transcript.totals(), [7, 1, 4]);
+        assert_eq!(transcript.totals(), [7, 1]);
+        let skipped: Vec<_> = transcript.skipped().cloned().collect();
+        assert_eq!(skipped, [("fourth".to_owned(), "this kernel has none".to_owned())]);
         assert_eq!(transcript.commands[0].failures, ["third"]);
         assert_eq!(
             transcript.commands.iter().map(|command| command.exit).collect::<Vec<_>>(),
             [Some(101), Some(0)]
         );
-        assert_eq!(transcript.verified, BTreeMap::from([("nodewall".to_owned(), 7600)]));
+        let largest = Measures { insns: 7600, xlated: 9, jited: 8, stack: 96 };
+        assert_eq!(transcript.programs, BTreeMap::from([("nodewall".to_owned(), largest)]));
         assert_eq!(transcript.result, Some(101));
         assert_eq!(transcript.during(), "while it powered off");
         let starts = [
             "tables: thread 'third' (17) panicked at tests/tables.rs:3:5:",
             "tables: assertion `left == right` failed",
             "tables: FAILED third",
-            "tables: test result: FAILED. 2 passed;",
+            "tables: test result: FAILED. 3 passed;",
             "live: test result: ok. 5 passed;",
         ];
         assert_eq!(shown.len(), starts.len(), "{shown:#?}");
@@ -284,7 +338,7 @@ VMRESULT=101";
             "VMUSERSPACE 1\nVMCOMMAND live\nok\ntest a ... ok\ntest b - should panic ...\nok\ntest c ... ignored, why\n\
              test d ... so much\nFAILED\ntest e ... words\nmore words",
         );
-        assert_eq!(transcript.totals(), [2, 1, 1]);
+        assert_eq!(transcript.totals(), [2, 1]);
         assert_eq!(transcript.during(), "while `live` ran its test e");
     }
 

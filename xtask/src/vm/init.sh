@@ -31,6 +31,7 @@ mount -t tmpfs tmp /tmp || problem "no /tmp"
 mount -t tmpfs run /run || problem "no /run"
 mount -t bpf bpf /sys/fs/bpf || problem "no BPF file system"
 mount -t cgroup2 cgroup /sys/fs/cgroup || problem "no cgroup file system"
+mkdir /dev/pts && mount -t devpts pts /dev/pts
 mount -t tracefs trace /sys/kernel/tracing || problem "no tracefs"
 ln -s /proc/self/fd /dev/fd
 for module in /modules/*.ko; do

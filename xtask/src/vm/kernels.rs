@@ -45,6 +45,11 @@ impl Kernel {
         self != Self::V5_10
     }
 
+    /// Whether an older and a newer one are supported, too: what neither of them does otherwise, it hardly will.
+    pub fn is_between(self) -> bool {
+        self == Self::V6_12
+    }
+
     fn suite(self) -> &'static str {
         match self {
             Self::V5_10 => "bullseye-security",

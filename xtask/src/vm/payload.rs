@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Files and commands for a guest.
 ///
-/// The guest has busybox and no shared library: every program among the files must be linked statically.
+/// The guest has busybox and no shared library but those among the files: what is built for it must be linked statically.
 #[derive(Debug, Default, Clone)]
 pub struct Payload {
     /// What is put into the guest.
@@ -24,6 +24,8 @@ pub struct GuestFile {
     /// Its absolute path there.
     pub guest: String,
     content: Content,
+    /// Whether its shared libraries are among the files, too.
+    pub has_libraries: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -35,12 +37,18 @@ enum Content {
 impl GuestFile {
     /// A copy of a file of the host, its permission bits too.
     pub fn copy(host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
-        Self { guest: guest.into(), content: Content::Copy(host.into()) }
+        Self { guest: guest.into(), content: Content::Copy(host.into()), has_libraries: false }
+    }
+
+    /// Likewise a program, or a library, of this machine, whose libraries are copied with it.
+    pub fn tool(host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        Self { has_libraries: true, ..Self::copy(host, guest) }
     }
 
     /// A file with this text and these permission bits.
     pub fn text(guest: impl Into<String>, mode: u32, text: impl Into<String>) -> Self {
-        Self { guest: guest.into(), content: Content::Text { mode, text: text.into() } }
+        let content = Content::Text { mode, text: text.into() };
+        Self { guest: guest.into(), content, has_libraries: false }
     }
 
     /// Its permission bits and its bytes.

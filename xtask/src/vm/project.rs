@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::standalone;
+use toolchain::Toolchain;
+
+use crate::{program, standalone};
 
 use super::payload::{GuestFile, Payload};
+use super::tools;
 
 /// What must fail on a kernel that is too old, with one sentence that speaks of the kernel.
 const REFUSED: [&str; 4] = ["/bin/nodewall", "run", "--config", "/etc/nodewall.toml"];
@@ -25,13 +28,16 @@ ports = ["tcp/22"]
 /// The programs that go into guests.
 pub struct Programs {
     nodewall: PathBuf,
+    /// The kernel side that is wrong on purpose.
+    mutant: PathBuf,
+    tools: Vec<GuestFile>,
     /// Name and file of each test executable.
     tests: Vec<(String, PathBuf)>,
 }
 
 impl Programs {
     /// Builds them, linked statically, into the target directory `target`; cargo's own messages go to standard error.
-    pub fn build(target: &Path) -> Result<Self> {
+    pub fn build(target: &Path, toolchain: &Toolchain) -> Result<Self> {
         let nodewall = standalone::nodewall(target, &[], &SETTINGS)?;
         let mut tests: Vec<_> = standalone::cargo(
             target,
@@ -48,21 +54,35 @@ impl Programs {
             );
         }
         tests.retain(|(name, _)| name != SYSTEM);
-        Ok(Self { nodewall, tests })
+        let mutant = program::mutant(toolchain)?;
+        Ok(Self { nodewall, mutant, tools: tools::files()?, tests })
     }
 
-    /// Every test, one after the other as they share the guest; `filter` is a part of the names of those to run.
-    pub fn tests(&self, filter: Option<&str>) -> Payload {
+    /// Leaves out all test executables but these, if any are named.
+    pub fn only(&mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            if !self.tests.iter().any(|(other, _)| other == name) {
+                let all: Vec<_> = self.tests.iter().map(|(name, _)| name.as_str()).collect();
+                bail!("there is no test executable `{name}`, but these: {}", all.join(", "));
+            }
+        }
+        self.tests.retain(|(name, _)| names.is_empty() || names.contains(name));
+        Ok(())
+    }
+
+    /// Every test, one after the other as they share the guest; `filter` are parts of the names of those to run. Not `whole`:
+    /// without those that take long.
+    pub fn tests(&self, filter: &[String], whole: bool) -> Payload {
         let mut payload = self.common();
-        for (name, file) in &self.tests {
+        payload.files.extend(self.tools.iter().cloned());
+        payload.files.push(GuestFile::copy(&self.mutant, MUTANT));
+        payload.env.push(("NODEWALL_MUTANT_OBJECT".to_owned(), MUTANT.to_owned()));
+        for (name, file) in self.tests.iter().filter(|(name, _)| whole || name != LONG) {
             let guest = format!("/tests/{name}");
             payload.files.push(GuestFile::copy(file, &guest));
             // Not captured: where a guest hangs, its console shows how far it came.
             let mut words = vec![guest, "--test-threads=1".to_owned(), "--nocapture".to_owned()];
-            match filter {
-                Some(filter) => words.push(filter.to_owned()),
-                None => words.extend(chosen(name)),
-            }
+            words.extend_from_slice(filter);
             payload.commands.push(words);
         }
         payload
@@ -105,21 +125,15 @@ pub fn system_test(target: &Path) -> Result<PathBuf> {
         .context("package nodewall-tests has no test executable `system`")
 }
 
+/// The test executable that takes longer than all others: each of its tests starts a daemon, whose programs an emulated
+/// processor takes seconds to verify.
+pub const LONG: &str = "e2e";
+
+/// Where a guest has the kernel side that is wrong on purpose.
+const MUTANT: &str = "/mutant";
+
 /// The test executable that wants a whole system.
 const SYSTEM: &str = "system";
 
 /// Guests are small and slow: no debug information, some optimisation.
 const SETTINGS: [&str; 2] = ["profile.dev.debug=false", "profile.dev.opt-level=1"];
-
-/// Which tests of an executable run where none is asked for. An emulated
-/// processor is some ten times slower, and a guest has one: what a kernel can
-/// change is tested there (the verifier, the helpers, the maps, real sockets),
-/// not what takes long or wants a second processor. The host runs them all.
-fn chosen(executable: &str) -> Vec<String> {
-    let (flag, tests): (Option<&str>, &[&str]) = match executable {
-        "verdict" => (Some("--skip"), &["switch::", "parallel::", "lists::short", "essential::"]),
-        "e2e" => (None, &["connect::", "reply::"]),
-        _ => (None, &[]),
-    };
-    tests.iter().flat_map(|test| flag.into_iter().chain([*test]).map(str::to_owned)).collect()
-}

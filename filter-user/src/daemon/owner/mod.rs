@@ -77,6 +77,8 @@ pub(super) struct Start {
     /// Guarded instead of the policy's, unless empty.
     pub interfaces: Vec<String>,
     pub pins: Option<Pins>,
+    /// Loaded instead of the embedded one.
+    pub object: Option<Vec<u8>>,
     /// Guarded where nobody names any.
     pub remembered: Remembered,
     pub network: Network,
@@ -157,12 +159,12 @@ impl Owner {
     fn start(start: Start, runtime: Runtime) -> Result<Self, DaemonError> {
         let Start { began, file, first, interfaces, pins, network, .. } = start;
         let Start { remembered, files_changed, state, policies, force, .. } = start;
-        let Start { metrics, drop_log, .. } = start;
+        let Start { metrics, drop_log, object, .. } = start;
         let First { kept, mut loaded, contents, instead } = first;
         apply::override_interfaces(&mut loaded.policy, &interfaces);
         let tables = loaded.policy.tables;
         let kernel_log = log::wanted_of_kernel();
-        let options = Options { tables, log: kernel_log, object: None, pins };
+        let options = Options { tables, log: kernel_log, object: object.as_deref(), pins };
         let mut plane = DataPlane::load(&options)?;
         if let Some(renewed) = plane.taken_over() {
             info!("an earlier start's tables are taken over");

@@ -13,7 +13,7 @@ use nodewall_tests::e2e::{
 };
 use sandbox::{PEER_IPV4, tcp_connect, tcp_listen};
 
-use super::{FLOOD, NW0};
+use super::{NW0, flood_size};
 
 const PORT: u16 = 8080;
 /// One that has no host behind it: nobody resets what is answered to it.
@@ -35,6 +35,7 @@ fn a_flood_of_syns_in_a_peers_name_costs_it_only_new_connections() {
     if !ready() {
         return;
     }
+    let size = flood_size();
     let guarded = Guarded::new(&format!("{NW0}{}", rule_for("p2p", "tcp/8080", BUCKETS)));
     let world = &guarded.world;
     let at = world.host_ipv4(PORT);
@@ -48,7 +49,7 @@ fn a_flood_of_syns_in_a_peers_name_costs_it_only_new_connections() {
     let (during, rounds) = thread::scope(|scope| {
         let flood = scope.spawn(|| {
             let mut attacker = Attacker::new(world);
-            for _ in 0..FLOOD {
+            for _ in 0..size {
                 let from = attacker.random.port();
                 let syn = attacker.segment(PEER_IPV4, from, PORT).syn().build();
                 attacker.send(&syn);
@@ -56,13 +57,13 @@ fn a_flood_of_syns_in_a_peers_name_costs_it_only_new_connections() {
             }
         });
         let during = scope.spawn(|| {
-            while sent.load(Ordering::Relaxed) < FLOOD / 10 {
+            while sent.load(Ordering::Relaxed) < size / 10 {
                 thread::yield_now();
             }
             attempt(silence())
         });
         let mut rounds = 0;
-        while sent.load(Ordering::Relaxed) < FLOOD && rounds < ROUNDS {
+        while sent.load(Ordering::Relaxed) < size && rounds < ROUNDS {
             echoes(&streams[0], ROUND);
             rounds += 1;
         }
@@ -76,7 +77,7 @@ fn a_flood_of_syns_in_a_peers_name_costs_it_only_new_connections() {
         echoes(&streams[0], ROUND);
     }
     println!(
-        "{FLOOD} SYNs in the peer's name in {took:?}, {rounds} of {ROUNDS} rounds of its transfer meanwhile; an attempt of {:?} \
+        "{size} SYNs in the peer's name in {took:?}, {rounds} of {ROUNDS} rounds of its transfer meanwhile; an attempt of {:?} \
          amid the flood connected: {during}; its next connection came {next:?} after the flood's end",
         silence()
     );
@@ -91,7 +92,7 @@ fn a_flood_of_syns_in_a_peers_name_costs_it_only_new_connections() {
     let refused = rules.packets("p2p", "connection_rate");
     // All but the burst, and five a second.
     let most = 20 + 5 * (took + next).as_secs() + 10;
-    assert!(refused + most >= u64::from(FLOOD), "{refused} refused, at most {most} may pass");
+    assert!(refused + most >= u64::from(size), "{refused} refused, at most {most} may pass");
 }
 
 #[test]

@@ -7,12 +7,13 @@
 use std::io;
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
     NetlinkBuffer, NetlinkMessage, NlaBuffer, NlasIterator,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkFlags, LinkMessage},
+    tc::{TcHandle, TcHeader, TcMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -22,11 +23,15 @@ const WINDOW: usize = 64;
 
 /// Message types of linux/netlink.h and linux/rtnetlink.h.
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 const RTM_NEWLINK: u16 = 16;
+const RTM_NEWTFILTER: u16 = 44;
 /// `struct nlmsghdr`, which an error repeats from its request.
 const HEADER_LENGTH: usize = 16;
 /// `struct ifinfomsg`
 const LINK_HEADER_LENGTH: usize = 16;
+/// The egress side of the `clsact` qdisc, linux/pkt_sched.h.
+const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
 /// Attributes of linux/if_link.h and linux/netlink.h.
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
@@ -105,6 +110,37 @@ impl Netlink {
                             Some((_, error)) => Err(error),
                             None => Err(malformed()),
                         };
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// How many filters the `clsact` qdisc of a link runs on what it sends.
+    pub(crate) fn egress_filters(&mut self, index: u32) -> io::Result<usize> {
+        let index = i32::try_from(index).map_err(|_| malformed())?;
+        let header = TcHeader { index, parent: EGRESS, ..TcHeader::default() };
+        let message = TcMessage::from_parts(header, vec![]);
+        let sequence = self.send(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP)?;
+        let mut filters = 0;
+        loop {
+            let (bytes, _) = self.socket.recv_from_full()?;
+            for message in messages(&bytes) {
+                let message = message?;
+                if message.sequence_number() != sequence {
+                    continue;
+                }
+                match message.message_type() {
+                    RTM_NEWTFILTER => {
+                        let header = TcHeader::parse(message.payload());
+                        let header = header.map_err(|_| malformed())?;
+                        // Each priority has a message of its own, without a handle.
+                        filters += usize::from(header.handle != TcHandle::default());
+                    }
+                    NLMSG_DONE => return Ok(filters),
+                    NLMSG_ERROR => {
+                        return refusal(&message)?.map_or(Ok(0), |(_, error)| Err(error));
                     }
                     _ => {}
                 }

@@ -1,0 +1,83 @@
+//! What each kernel may make of each program at most: a change that passes a budget fails here, and not one day on a host.
+//!
+//! The verifier gives up at a million instructions and at 512 bytes of stack. The budgets are far below: measured, and
+//! about 15 % on top. Who has a reason to pass one raises it, with that reason.
+
+use super::console::Measures;
+use super::kernels::Kernel;
+
+/// The budgets: verified instructions, bytes for the kernel's own form of the program and for machine code, bytes of stack.
+/// The verifiers differ in how many paths they follow.
+const BUDGETS: [(&str, [(Kernel, [u64; 4]); 3]); 3] = [
+    (
+        "nodewall",
+        [
+            (Kernel::V6_1, [219_000, 115_000, 65_000, 240]),
+            (Kernel::V6_12, [135_000, 116_000, 65_000, 240]),
+            (Kernel::V7_2, [163_000, 116_000, 65_000, 240]),
+        ],
+    ),
+    (
+        "nodewall_egress",
+        [
+            (Kernel::V6_1, [14_500, 19_800, 11_400, 288]),
+            (Kernel::V6_12, [24_200, 19_800, 11_400, 288]),
+            (Kernel::V7_2, [26_200, 19_800, 11_400, 288]),
+        ],
+    ),
+    (
+        "nodewall_slots",
+        [
+            (Kernel::V6_1, [14_300, 19_000, 10_200, 340]),
+            (Kernel::V6_12, [15_600, 19_000, 10_200, 340]),
+            (Kernel::V7_2, [29_600, 19_000, 10_200, 340]),
+        ],
+    ),
+];
+
+/// What that program may be at most on that kernel.
+pub fn budget(kernel: Kernel, program: &str) -> Option<Measures> {
+    let (_, rows) = BUDGETS.iter().find(|(name, _)| *name == program)?;
+    let (_, row) = rows.iter().find(|(other, _)| *other == kernel)?;
+    let [insns, xlated, jited, stack] = *row;
+    Some(Measures { insns, xlated, jited, stack })
+}
+
+/// What passes its budget on that kernel, in words; also a program without one, and a figure that the kernel did not tell.
+pub fn exceeded(kernel: Kernel, program: &str, found: &Measures) -> Vec<String> {
+    let Some(budget) = budget(kernel, program) else {
+        return vec![format!("{program} has no budget (xtask/src/vm/budget.rs)")];
+    };
+    let pairs = found.all().into_iter().zip(budget.all());
+    pairs
+        .filter(|((_, found), (_, budget))| *found == 0 || found > budget)
+        .map(|((what, found), (_, budget))| match found {
+            0 => format!("{program}: the kernel did not tell {what}"),
+            _ => format!("{program} has {found} {what}, and the budget is {budget}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_within_passes_and_what_is_not_is_named() {
+        for (program, rows) in BUDGETS {
+            for (kernel, _) in rows {
+                let within = budget(kernel, program).expect("each has one");
+                assert_eq!(exceeded(kernel, program, &within), Vec::<String>::new());
+                let over = Measures { insns: within.insns + 1, ..within };
+                let words = format!(
+                    "{program} has {} insns, and the budget is {}",
+                    over.insns, within.insns
+                );
+                assert_eq!(exceeded(kernel, program, &over), [words]);
+                let over = Measures { stack: within.stack + 1, jited: 0, ..within };
+                assert_eq!(exceeded(kernel, program, &over).len(), 2);
+            }
+        }
+        assert_eq!(exceeded(Kernel::V6_1, "other", &Measures::default()).len(), 1);
+    }
+}
