@@ -14,9 +14,7 @@ use std::{
     time::Duration,
 };
 
-use nodewall_tests::e2e::{
-    Guarded, closed, expect_code, instance, open, ready, rule_for, soon,
-};
+use nodewall_tests::e2e::{Guarded, closed, expect_code, instance, open, ready, rule_for, soon};
 use sandbox::{Output, Policy, Sandbox, Server, tcp_listen};
 
 const POLICY: &str = "interfaces = [\"nw0\"]\n";

@@ -9,9 +9,7 @@ use std::{
     thread,
 };
 
-use nodewall_tests::e2e::{
-    Guarded, ctl, eventually, instance, ready, rule_for, soon,
-};
+use nodewall_tests::e2e::{Guarded, ctl, eventually, instance, ready, rule_for, soon};
 use sandbox::{HOST_IPV4, HOST_IPV6, Instance, PEER_IPV4, PEER_IPV6, RawSocket, Sandbox};
 use serde_json::{Value, json};
 

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, time::Duration};
 
-use nodewall_tests::e2e::{
-    Guarded, Status, eventually, open, ready, rule_for, soon, within,
-};
+use nodewall_tests::e2e::{Guarded, Status, eventually, open, ready, rule_for, soon, within};
 use sandbox::{
     HOST_IPV4, HOST_IPV6, Namespace, PEER_IPV4, PEER_IPV6, RawSocket, Sandbox, Veth, VethOptions,
     tcp_listen,

@@ -4,8 +4,7 @@
 use std::{os::unix::process::CommandExt as _, process::Stdio};
 
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, expect_code, fails_to_start, instance, open, ready,
-    refused, rule_for,
+    Guarded, closed, ctl, expect_code, fails_to_start, instance, open, ready, refused, rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, tcp_listen};
 

@@ -1,8 +1,7 @@
 //! Which interfaces are guarded: those that come and go, and those on top of one another.
 
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, eventually, expect_code, fails_to_start, instance, ready,
-    rule_for,
+    Guarded, closed, ctl, eventually, expect_code, fails_to_start, instance, ready, rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, Tag};
 

@@ -6,9 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nodewall_tests::e2e::{
-    Guarded, fails_to_start, instance, ready, refused, rule_for, soon,
-};
+use nodewall_tests::e2e::{Guarded, fails_to_start, instance, ready, refused, rule_for, soon};
 use sandbox::{Namespace, Outcome, Policy, Sandbox, tcp_connect};
 
 /// A process of the name of `sshd` that holds a connection from the peer.

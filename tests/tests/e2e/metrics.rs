@@ -3,8 +3,8 @@
 use std::{io::Write as _, net::TcpListener};
 
 use nodewall_tests::e2e::{
-    Guarded, METRICS, Metrics, ask, closed, eventually, http, instance, open, ready,
-    rule_for, scrape, soon,
+    Guarded, METRICS, Metrics, ask, closed, eventually, http, instance, open, ready, rule_for,
+    scrape, soon,
 };
 use sandbox::{Namespace, Outcome, Policy, Sandbox, tcp_connect, tcp_listen};
 

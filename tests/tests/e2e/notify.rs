@@ -11,9 +11,7 @@ use nix::{
     sys::{ptrace, wait::WaitPidFlag, wait::waitpid},
     unistd::Pid,
 };
-use nodewall_tests::e2e::{
-    Guarded, closed, ctl, instance, ready, rule_for, soon,
-};
+use nodewall_tests::e2e::{Guarded, closed, ctl, instance, ready, rule_for, soon};
 use sandbox::{Policy, Sandbox, Signal};
 
 const POLICY: &str = "interfaces = [\"nw0\"]\n";

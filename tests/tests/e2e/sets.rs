@@ -2,9 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use nodewall_tests::e2e::{
-    Guarded, closed, eventually, open, ready, rule_for, source,
-};
+use nodewall_tests::e2e::{Guarded, closed, eventually, open, ready, rule_for, source};
 use sandbox::{Sandbox, Server, tcp_listen};
 
 const FIRST: &str = "203.0.113.1";

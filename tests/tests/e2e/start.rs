@@ -8,8 +8,8 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Guarded, closed, ctl, expect_code, fails_to_start, instance, nodewall, open, ready,
-    refused, rule_for,
+    Guarded, closed, ctl, expect_code, fails_to_start, instance, nodewall, open, ready, refused,
+    rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, tcp_listen};
 

@@ -7,8 +7,7 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Guarded, closed, eventually, fails_to_start, held, holds, instance, open, ready,
-    rule_for,
+    Guarded, closed, eventually, fails_to_start, held, holds, instance, open, ready, rule_for,
 };
 use sandbox::{Instance, Policy, Sandbox, tcp_listen};
 

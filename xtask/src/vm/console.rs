@@ -158,9 +158,10 @@ impl Transcript {
             self.oops.get_or_insert_with(|| rest.trim().to_owned());
         } else if let Some(sentence) = line.strip_prefix("REFUSED ") {
             return Some(format!("refused: {sentence}"));
-        } else if let Some((_, rest)) = line.split_once("VERIFIED ") {
-            self.verified(rest);
         } else {
+            if let Some((_, rest)) = line.split_once("VERIFIED ") {
+                self.verified(rest);
+            }
             return self.harness(line);
         }
         None
