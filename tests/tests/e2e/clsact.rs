@@ -12,7 +12,9 @@ fn a_classifier_that_somebody_deletes_is_put_back() {
         return;
     }
     if Hook::of_kernel() != Hook::Clsact {
-        println!("skipped: this kernel's classifiers have links (TCX), which nobody else can take off");
+        println!(
+            "skipped: this kernel's classifiers have links (TCX), which nobody else can take off"
+        );
         return;
     }
     let guarded = Guarded::new("interfaces = [\"nw0\"]\n");

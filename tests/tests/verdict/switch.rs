@@ -11,9 +11,7 @@ use filter_common::Reason;
 use filter_user::dataplane::boot_time;
 use nodewall_tests::{
     e2e::scaled,
-    verdict::{
-        Counts, Expected, Kernel, OBJECT_VARIABLE, mutant_object, with_kernel, with_object,
-    },
+    verdict::{Counts, Expected, Kernel, OBJECT_VARIABLE, mutant_object, with_kernel, with_object},
 };
 use sandbox::packet::frame;
 
@@ -105,7 +103,9 @@ fn switch_under_load(kernel: &mut Kernel, pause: Duration, switches: u64) -> (Co
         }
         let mut next = Instant::now();
         for turn in 0.. {
-            if turn >= switches && sent.load(Ordering::Relaxed) * frames.len() as u64 >= scaled(PACKETS) {
+            if turn >= switches
+                && sent.load(Ordering::Relaxed) * frames.len() as u64 >= scaled(PACKETS)
+            {
                 break;
             }
             let staged = &staged[usize::from(turn % 2 == 1)];

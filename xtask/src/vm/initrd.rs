@@ -15,8 +15,21 @@ use super::payload::Payload;
 /// What the filter and its tests use that Debian's kernels have as modules; what these depend on comes by itself. The last
 /// line makes containers.
 const MODULES: [&str; 15] = [
-    "veth", "dummy", "tun", "sch_ingress", "cls_bpf", "bridge", "8021q", "tcp_diag", "udp_diag", "raw_diag",
-    "nf_tables", "nft_chain_nat", "nft_nat", "nft_masq", "nf_conntrack_netlink",
+    "veth",
+    "dummy",
+    "tun",
+    "sch_ingress",
+    "cls_bpf",
+    "bridge",
+    "8021q",
+    "tcp_diag",
+    "udp_diag",
+    "raw_diag",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_masq",
+    "nf_conntrack_netlink",
 ];
 
 /// What besides these a guest uses whose root is on a disk, and that finds no module there.

@@ -129,7 +129,10 @@ pub fn run(args: &Args) -> Result<()> {
     for run in runs.iter().filter(|run| run.unpacked.kernel.is_supported()) {
         println!("{}", run.tests());
         if !is_whole(run.unpacked.kernel) {
-            println!("      left out {}, which `cargo xtask vm --all` runs there, too", project::LONG);
+            println!(
+                "      left out {}, which `cargo xtask vm --all` runs there, too",
+                project::LONG
+            );
         }
     }
     println!();

@@ -47,9 +47,11 @@ impl Run {
             failures.push("failed: no test ran".to_owned());
         }
         let programs = &boot.transcript.programs;
-        failures.extend(programs.iter().flat_map(|(program, found)| {
-            budget::exceeded(self.unpacked.kernel, program, found)
-        }));
+        failures.extend(
+            programs.iter().flat_map(|(program, found)| {
+                budget::exceeded(self.unpacked.kernel, program, found)
+            }),
+        );
         failures
     }
 
@@ -183,11 +185,8 @@ mod tests {
         assert_eq!((run_within.passed(), run_within.verdict().as_str()), (true, "passed"));
         let over = run(&console(within.insns + 1));
         assert!(!over.passed());
-        let words = format!(
-            "nodewall has {} insns, and the budget is {}",
-            within.insns + 1,
-            within.insns
-        );
+        let words =
+            format!("nodewall has {} insns, and the budget is {}", within.insns + 1, within.insns);
         assert_eq!(over.verdict(), words);
         let table = programs(&[over]).expect("a table");
         assert!(table.contains(&format!("{} ({})", within.insns + 1, within.insns)), "{table}");

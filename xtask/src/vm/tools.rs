@@ -45,7 +45,8 @@ fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
 
 /// `name => /path (address)`, and `/path (address)` for the loader; what the kernel brings has no path.
 fn paths(listed: &str) -> Vec<PathBuf> {
-    let path = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(Into::into);
+    let path =
+        |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(Into::into);
     listed.lines().filter_map(path).collect()
 }
 
