@@ -25,7 +25,7 @@ pub struct Machine {
     pub processors: u32,
     /// Its memory, in MB.
     pub memory: u32,
-    /// How long the start of a guest may take, and then each of its commands.
+    /// How long the start of a guest may take, and then each of its commands and tests.
     pub limit: Duration,
     /// The image of its disk, which it writes to.
     pub disk: Option<PathBuf>,

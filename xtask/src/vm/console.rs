@@ -231,11 +231,12 @@ impl Transcript {
         }
     }
 
-    /// Grows as the guest gets on: when its first process is ready, with each command, at the end.
-    pub fn step(&self) -> usize {
-        usize::from(self.user_space.is_some())
-            + self.commands.len()
-            + usize::from(self.result.is_some())
+    /// Changes as the guest gets on: when its first process is ready, with each command and each test that ends, at the end.
+    pub fn step(&self) -> (bool, usize, u64, bool) {
+        let [passed, failed] = self.totals();
+        let skipped = self.skipped().count() as u64;
+        let ended = passed + failed + skipped;
+        (self.user_space.is_some(), self.commands.len(), ended, self.result.is_some())
     }
 
     /// Tests that passed and failed, over all commands.
@@ -341,6 +342,19 @@ VMRESULT=101";
         );
         assert_eq!(transcript.totals(), [2, 1]);
         assert_eq!(transcript.during(), "while `live` ran its test e");
+    }
+
+    #[test]
+    fn each_test_that_ends_is_a_step() {
+        let (mut transcript, _) = read("VMCOMMAND live\ntest a ... so much");
+        let before = transcript.step();
+        transcript.line("and more");
+        assert_eq!(transcript.step(), before);
+        for line in ["ok", "test b ... skipped: no clock", "ok", "test c ... FAILED"] {
+            let before = transcript.step();
+            transcript.line(line);
+            assert_eq!(transcript.step() == before, line.contains("skipped"), "{line}");
+        }
     }
 
     #[test]

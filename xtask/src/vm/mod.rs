@@ -65,7 +65,7 @@ pub struct Args {
     /// Memory of each machine.
     #[arg(short, long, value_name = "MB", default_value_t = 2048, value_parser = value_parser!(u32).range(128..))]
     memory: u32,
-    /// How long a machine may take to start, and then for each test executable, before it counts as hung.
+    /// How long a machine may take to start, and then for each test, before it counts as hung.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(1..))]
     timeout: u64,
     /// Ask for the newest build of each kernel, also where one is there already.
