@@ -2,6 +2,7 @@
 //! the kernel keeps, and a clock that is set by hand. With it the verdict's
 //! own code judges packets without a kernel.
 
+mod contents;
 mod flows;
 
 use std::{
@@ -21,6 +22,7 @@ use filter_common::{
 };
 use ipnet::IpNet;
 
+pub use self::contents::Contents;
 use crate::compile::{Prefix, Tables};
 
 /// A filter in user space.
@@ -115,6 +117,13 @@ impl Model {
     #[must_use]
     pub fn fragments_full_datagrams(&self) -> u64 {
         self.fragments_full.get()
+    }
+
+    /// A bucket of the interface with that number.
+    #[must_use]
+    pub fn bucket_of(&self, interface: u32, limit: InterfaceLimit) -> Option<Word> {
+        let key = (interface, limit as u32);
+        Some(self.interface_rates.borrow_mut().entry(key).or_default().clone())
     }
 
     fn is_banned(&self, source: &Address, whole: bool) -> bool {
@@ -228,8 +237,7 @@ impl State for Model {
     }
 
     fn interface_bucket(&self, limit: InterfaceLimit) -> Option<Word> {
-        let key = (self.interface, limit as u32);
-        Some(self.interface_rates.borrow_mut().entry(key).or_default().clone())
+        self.bucket_of(self.interface, limit)
     }
 
     fn fragments(&self) -> Fragments {

@@ -1,0 +1,3 @@
+//! The verdict, judged by cases drawn at random.
+
+mod faults;
