@@ -22,13 +22,14 @@ mod draw;
 mod faulty;
 mod filter;
 mod host;
-mod names;
+mod left;
 mod search;
 mod text;
 
 pub use case::{Case, Held, Interface, Prepared, Record, Step, meaning};
 pub use draw::cases;
 pub use faulty::{Fault, Faulty};
-pub use filter::{Difference, Filter, Left, Played, compare, play, play_with, told};
+pub use filter::{Difference, Filter, Played, compare, play, play_with, told};
 pub use host::Host;
+pub use left::Left;
 pub use search::{Found, Histogram, Search};

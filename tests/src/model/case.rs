@@ -38,6 +38,8 @@ pub enum Step {
     Socket(Flow, Socket),
     /// So many connections are held.
     Held(Held),
+    /// A source prefix completes a handshake.
+    Known(IpAddr),
     /// An entry is put into a table of what the host, or a container, sends.
     Record(Record),
 }
@@ -136,18 +138,22 @@ impl Case {
     /// # Errors
     /// Why one of them is none.
     pub fn prepare(&self) -> Result<Prepared, String> {
+        let policies = self.policies.iter().map(|text| meaning(text));
+        self.prepare_as(policies.collect::<Result<_, _>>()?)
+    }
+
+    /// Compiles other policies in the place of its own.
+    ///
+    /// # Errors
+    /// Why one of them cannot be.
+    pub fn prepare_as(&self, policies: Vec<Policy>) -> Result<Prepared, String> {
         let mut interfaces = Numbers::of_interfaces();
         for interface in [Interface::Ethernet, Interface::Raw] {
             assert_eq!(interfaces.get_or_add(interface.name()), Some(interface.number()));
         }
         let mut rules = Numbers::of_rules();
-        let (mut tables, mut policies) = (Vec::new(), Vec::new());
-        for text in &self.policies {
-            let policy = meaning(text)?;
-            let compiled = compile(&policy, &mut rules, &mut interfaces);
-            tables.push(compiled.map_err(|error| error.to_string())?);
-            policies.push(policy);
-        }
+        let tables = policies.iter().map(|policy| compile(policy, &mut rules, &mut interfaces));
+        let tables = tables.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         // Rules that only a step names.
         for step in &self.steps {
             if let Step::Held(held) = step {

@@ -9,7 +9,6 @@ use proptest::{collection::vec, strategy::Strategy};
 
 use super::Case;
 use act::Act;
-pub use packet::Packet;
 
 /// What packets and policies are drawn of.
 mod pool {
@@ -55,7 +54,7 @@ mod pool {
         "udp/1-100",
         "tcp/1-65535",
     ];
-    /// Of whom rules let in, and of bans.
+    /// Of whom rules let in.
     pub const PREFIXES: [&str; 14] = [
         "203.0.113.0/24",
         "203.0.113.9/32",
@@ -72,6 +71,18 @@ mod pool {
         "fe80::/10",
         "10.0.0.0/8",
     ];
+    /// Of bans. The wider ones write the more words of a bitmap.
+    pub const BANNED: [&str; 9] = [
+        "203.0.113.9/32",
+        "203.0.113.0/24",
+        "2001:db8:9::9/128",
+        "2001:db8:9::/64",
+        "203.0.113.0/26",
+        "203.0.112.0/22",
+        "2001:db8::/32",
+        "192.0.2.0/25",
+        "2001:db8:9::/48",
+    ];
     /// Of the address lists, which decide before anything else: of seldom addresses.
     pub const LISTED: [&str; 12] = [
         "192.0.2.0/24",
@@ -82,8 +93,8 @@ mod pool {
         "2001:db8:8:1::/64",
         "2001:db8:8::5/128",
         "10.8.0.0/24",
-        "10.0.0.0/8",
-        "fd00::/8",
+        "10.8.0.0/16",
+        "fd00::/31",
         "203.0.114.0/24",
         "203.0.113.77/32",
     ];

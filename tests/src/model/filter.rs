@@ -1,13 +1,12 @@
 //! What a case is played on, and what playing it shows.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use filter_common::{Outcome, read::Flow, tables::SourceKey};
 use filter_user::compile::Tables;
 use ipnet::IpNet;
 
-use super::{Case, Interface, Prepared, Record, Step};
-use crate::verdict::Counts;
+use super::{Case, Interface, Left, Prepared, Record, Step};
 
 /// A filter whose clock is set by who plays: nanoseconds of the monotonic one.
 pub trait Filter {
@@ -27,25 +26,12 @@ pub trait Filter {
     fn socket(&mut self, flow: Flow, socket: filter_common::Socket);
     /// How many connections are held.
     fn held(&mut self, key: SourceKey, connections: u32);
+    /// A source prefix completes a handshake.
+    fn known(&mut self, now: u64, source: filter_common::Address);
     /// Makes an entry in a table of flows.
     fn record(&mut self, now: u64, record: &Record);
     /// What is left at that time of all that came.
     fn left(&mut self, now: u64) -> Left;
-}
-
-/// The state after a case, as far as it can matter to a packet that comes next:
-/// what is idle or has run out is not in it. Where two filters keep the same in
-/// tables of different forms, they say the same here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Left {
-    /// What was counted since the beginning.
-    pub counts: Counts,
-    /// The ticks that each bucket owes, by name: connections, packets, bytes.
-    pub owed: BTreeMap<String, [u64; 3]>,
-    /// Datagrams of which more is to come, by their place: tag, clock, verdict.
-    pub datagrams: BTreeMap<u32, [u64; 3]>,
-    /// The entries of flows, by table and key.
-    pub flows: BTreeMap<String, u64>,
 }
 
 /// What a filter made of a case.
@@ -102,6 +88,7 @@ pub fn play_with<F: Filter>(
                 let key = SourceKey { rule, scope: held.scope as u32, source };
                 filter.held(key, held.connections);
             }
+            Step::Known(source) => filter.known(now, (*source).into()),
             Step::Record(record) => filter.record(now, record),
         }
     }

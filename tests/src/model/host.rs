@@ -1,22 +1,16 @@
 //! The host build: the model, and what it counts.
 
 use filter_common::{
-    FlowTable, HalfOpen, Origin, Outcome, Reason, Sent, Socket,
+    Address, Origin, Outcome, Reason, Socket,
     egress::record,
-    flow::ASKED_TIMEOUT,
-    fragments::is_fresh,
     judge,
-    rate::{TICKS_PER_NS, ahead},
     read::{self, Flow, Parsed},
     tables::{Fragments, SourceKey, bans},
 };
 use filter_user::{compile::Tables, model::Model};
 use ipnet::IpNet;
 
-use super::{
-    Fault, Faulty, Filter, Interface, Left, Record,
-    names::{self, of_total},
-};
+use super::{Fault, Faulty, Filter, Interface, Left, Record};
 use crate::verdict::Counts;
 
 /// The verdict over hash maps; where it is told so, with a fault in them.
@@ -101,42 +95,16 @@ impl Filter for Host {
         self.model.set_slots(key, connections.into());
     }
 
+    fn known(&mut self, now: u64, source: Address) {
+        self.model.now.set(now);
+        self.model.set_known(source);
+    }
+
     fn record(&mut self, now: u64, record: &Record) {
         self.model.remember(record.table, &record.key, record.word(now), now);
     }
 
     fn left(&mut self, now: u64) -> Left {
-        let ticks = now * TICKS_PER_NS;
-        let owes = |words: [u64; 3]| words.map(|tat| ahead(tat, ticks));
-        let contents = self.model.contents();
-        let sources = contents.sources.into_iter().map(|(key, words)| (names::of_key(&key), words));
-        let totals = contents.totals.into_iter();
-        let totals = totals.map(|((rule, strangers), words)| (of_total(rule, strangers), words));
-        let interfaces = contents.interfaces.into_iter();
-        let interfaces =
-            interfaces.map(|((n, limit), word)| (names::of_interface(n, limit), [word, 0, 0]));
-        let owed = sources.chain(totals).chain(interfaces).map(|(name, words)| (name, owes(words)));
-        let datagrams = contents.fragments.into_iter();
-        let flows = contents.flows.into_iter();
-        Left {
-            counts: self.counts.clone(),
-            owed: owed.filter(|(_, owed)| *owed != [0; 3]).collect(),
-            datagrams: datagrams.filter(|(_, [_, clock, _])| is_fresh(*clock, ticks)).collect(),
-            flows: flows
-                .filter(|(table, key, word)| is_live(*table, key.protocol, *word, now))
-                .map(|(table, key, word)| (names::of_flow(table, &key), word))
-                .collect(),
-        }
-    }
-}
-
-/// Whether an entry of a table of flows can still matter.
-pub(super) fn is_live(table: FlowTable, protocol: u32, word: u64, now: u64) -> bool {
-    match table {
-        FlowTable::HalfOpen => HalfOpen(word).is_live(now),
-        FlowTable::Asked => Sent(word).is_within(ASKED_TIMEOUT, now),
-        FlowTable::Flows | FlowTable::Answered => {
-            Sent(word).is_live(u8::try_from(protocol).unwrap_or_default(), now)
-        }
+        Left::of(self.model.contents(), self.counts.clone(), now)
     }
 }

@@ -71,6 +71,7 @@ impl fmt::Display for Step {
             Self::Held(Held { rule, scope, prefix, connections }) => {
                 write!(f, "held {rule} {} {prefix} {connections}", scope.name())
             }
+            Self::Known(source) => write!(f, "known {source}"),
             Self::Record(Record { table, stage, key }) => {
                 let (from, to) = (IpAddr::from(key.remote), IpAddr::from(key.local));
                 let (table, stage) = (table_name(*table), word(&STAGES, stage));
@@ -213,6 +214,7 @@ fn step(line: &str) -> Option<Step> {
             prefix: next(words)?,
             connections: next(words)?,
         }),
+        "known" => Step::Known(next(words)?),
         "record" => {
             let (table, stage) = (one_of(words, &TABLES)?, one_of(words, &STAGES)?);
             let protocol = next(words)?;

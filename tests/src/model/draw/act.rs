@@ -15,7 +15,7 @@ use proptest::{
 };
 
 use super::{
-    packet::{Body, Fragment, Packet, echo, packets, packets_of, tcp},
+    packet::{Body, Fragment, Packet, echo, opening, packets, packets_of, tcp},
     pool,
 };
 use crate::model::{
@@ -43,6 +43,8 @@ pub enum Act {
     Answered(Packet, Duration),
     /// A connection, as the socket table has it, and a packet of it.
     Connection(Packet, Socket, usize),
+    /// The packet's source completes a handshake; then it asks so many times.
+    Known(Packet, usize),
     /// So many connections are held by a packet's source, which asks for another.
     Held(Packet, usize, Scope, u32),
     /// Something is in a table of flows, and a packet of it comes.
@@ -63,7 +65,7 @@ pub fn acts() -> impl Strategy<Value = Act> {
     let times = || prop_oneof![4 => Just(1_usize), 2 => 2..6_usize, 1 => 6..30_usize];
     let wait = || prop_oneof![6 => select(&pool::TIMES[..6]), 1 => select(&pool::TIMES[..])];
     let short = || prop_oneof![2 => Just(Duration::ZERO), 1 => select(&pool::TIMES[..])];
-    let net = || select(&pool::PREFIXES[..]).prop_map(network);
+    let net = || select(&pool::BANNED[..]).prop_map(network);
     let sent = || packets_of(prop_oneof![3 => Just(Body::Udp), 2 => echo(), 1 => tcp()]);
     let later = (1..8_u16, prop_oneof![3 => Just(0_usize), 1 => 1..8_usize], any::<bool>());
     let raw: BoxedStrategy<Vec<u8>> = vec(any::<u8>(), SHORTEST..80).boxed();
@@ -80,7 +82,8 @@ pub fn acts() -> impl Strategy<Value = Act> {
         2 => (sent(), short()).prop_map(|(packet, wait)| Act::Answered(packet, wait)),
         4 => (packets_of(tcp()), socket, times())
             .prop_map(|(packet, socket, times)| Act::Connection(packet, socket, times)),
-        3 => (packets_of(tcp()), 0..pool::RULES.len(), scope(), 0..5_u32)
+        1 => (packets_of(opening()), times()).prop_map(|(packet, times)| Act::Known(packet, times)),
+        4 => (packets_of(opening()), 0..pool::RULES.len(), scope(), 0..5_u32)
             .prop_map(|(packet, rule, scope, held)| Act::Held(packet, rule, scope, held)),
         2 => (sent(), tables(), select(vec![Stage::Open, Stage::Begun, Stage::Closing]), short())
             .prop_map(|(packet, table, stage, wait)| Act::Recorded(packet, table, stage, wait)),
@@ -139,6 +142,10 @@ impl Act {
             }
             Self::Connection(packet, socket, times) => {
                 steps.push(Step::Socket(packet.flow(), *socket));
+                steps.extend(std::iter::repeat_n(receive(packet), *times));
+            }
+            Self::Known(packet, times) => {
+                steps.push(Step::Known(prefix(packet, Scope::PerSource)));
                 steps.extend(std::iter::repeat_n(receive(packet), *times));
             }
             Self::Held(packet, rule, scope, connections) => {

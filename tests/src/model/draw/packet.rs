@@ -149,6 +149,11 @@ pub fn tcp() -> impl Strategy<Value = Body> {
     prop_oneof![3 => Just(SYN), 6 => usual, 1 => any::<u8>()].prop_map(|flags| Body::Tcp { flags })
 }
 
+/// Of connections that are asked for.
+pub fn opening() -> impl Strategy<Value = Body> {
+    Just(Body::Tcp { flags: tcp_flags::SYN })
+}
+
 pub fn echo() -> impl Strategy<Value = Body> {
     (1..4_u16).prop_map(|id| Body::Echo { id, reply: false })
 }

@@ -16,7 +16,7 @@ use crate::model::case::meaning;
 
 /// The text of a valid policy.
 pub fn policies() -> impl Strategy<Value = String> {
-    (head(), vec(rule(), 0..pool::RULES.len())).prop_map(|(head, rules)| {
+    (head(), vec(rule(), 0..=pool::RULES.len())).prop_map(|(head, rules)| {
         let rules = pool::RULES.iter().zip(rules);
         let mut rules: Vec<String> = rules.map(|(name, rule)| rule.text(name)).collect();
         // A rule that claims what another has is an error: the last go, until none is left.
@@ -120,7 +120,7 @@ fn rule() -> BoxedStrategy<Rule> {
         weighted(0.5, subsequence(&pool::PREFIXES[..], 1..4)),
         weighted(0.2, interfaces),
         any::<[bool; 3]>(),
-        [limits(0.3), limits(0.12), limits(0.15)],
+        [limits(0.3), limits(0.15), limits(0.15)],
     )
         .prop_map(|(ports, from, interfaces, monitor, scopes)| {
             let monitor = monitor == [true; 3];
@@ -132,7 +132,7 @@ fn rule() -> BoxedStrategy<Rule> {
 /// The limits of a scope, each there with that probability.
 fn limits(there: f64) -> impl Strategy<Value = Limits> {
     (
-        weighted(there / 2.0, 1..4_u32),
+        weighted(there, 1..4_u32),
         weighted(there, packets()),
         weighted(there, packets()),
         weighted(there, bytes()),
