@@ -240,9 +240,7 @@ impl State for Model {
 
     fn is_known(&self, source: &Address, now: u64) -> bool {
         let hash = known::hash(&SEED, source);
-        let holds = |words: &[Word; known::WAYS]| {
-            known::holds(|way| words[way].clone(), hash, now)
-        };
+        let holds = |words: &[Word; known::WAYS]| known::holds(|way| words[way].clone(), hash, now);
         self.known.get(source).is_some_and(holds)
     }
 

@@ -52,7 +52,7 @@ mod pool {
         "udp/30300-30303",
         "tcp/22-80",
         "udp/1-100",
-        "tcp/1-65535",
+        "tcp/1-1000",
     ];
     /// Of whom rules let in.
     pub const PREFIXES: [&str; 14] = [

@@ -124,7 +124,11 @@ pub fn compare(one: (&str, &Played), other: (&str, &Played)) -> Result<(), Diffe
     let ends = [
         ("counters", format!("{:#?}", left.left.counts), format!("{:#?}", right.left.counts)),
         ("rates", format!("{:#?}", left.left.owed), format!("{:#?}", right.left.owed)),
-        ("datagrams", format!("{:#x?}", left.left.datagrams), format!("{:#x?}", right.left.datagrams)),
+        (
+            "datagrams",
+            format!("{:#x?}", left.left.datagrams),
+            format!("{:#x?}", right.left.datagrams),
+        ),
         ("flows", format!("{:#?}", left.left.flows), format!("{:#?}", right.left.flows)),
     ];
     if left.left == right.left {

@@ -76,7 +76,10 @@ impl fmt::Display for Step {
                 let (from, to) = (IpAddr::from(key.remote), IpAddr::from(key.local));
                 let (table, stage) = (table_name(*table), word(&STAGES, stage));
                 let FlowKey { remote_port, local_port, protocol, .. } = key;
-                write!(f, "record {table} {stage} {protocol} {from} {remote_port} {to} {local_port}")
+                write!(
+                    f,
+                    "record {table} {stage} {protocol} {from} {remote_port} {to} {local_port}"
+                )
             }
         }
     }
@@ -142,7 +145,8 @@ impl FromStr for Case {
                 "" => {}
                 "policy" => case.policies.push(String::new()),
                 line => {
-                    let step = step(line).ok_or_else(|| format!("line {number}: no step: {line}"))?;
+                    let step =
+                        step(line).ok_or_else(|| format!("line {number}: no step: {line}"))?;
                     case.steps.push(step);
                 }
             }

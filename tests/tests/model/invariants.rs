@@ -111,7 +111,8 @@ fn no_bucket_ever_owes_more_than_it_holds() {
                     SourceKey { rule, scope: scope as u32, ..SourceKey::default() }
                 };
                 let totals = contents.totals.iter();
-                let totals = totals.map(|((id, strangers), words)| (place(*id, *strangers), *words));
+                let totals =
+                    totals.map(|((id, strangers), words)| (place(*id, *strangers), *words));
                 for (key, words) in contents.sources.iter().copied().chain(totals) {
                     let owed = words.map(|tat| ahead(tat, now * TICKS_PER_NS));
                     let room = room(tables, &key);
@@ -187,7 +188,8 @@ fn monitor_and_enforce_agree_on_what_would_drop() {
             play(&case, &prepared, &mut Host::default(), START)
         });
         for ((step, one), (_, other)) in enforced.outcomes.iter().zip(&monitored.outcomes) {
-            let would = (judged(one), one.rule, one.scope) == (judged(other), other.rule, other.scope);
+            let would =
+                (judged(one), one.rule, one.scope) == (judged(other), other.rule, other.scope);
             if !would || other.verdict() == Verdict::Drop {
                 return differs(format!("step {step}: {} and {}", told(one), told(other)));
             }

@@ -35,6 +35,9 @@ pub struct Packet {
     pub payload: usize,
 }
 
+/// The kernel runs a classifier on no frame that fills a page.
+const SENT_MOST: usize = 1400;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Plain,
@@ -54,17 +57,31 @@ pub struct Fragment {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    Tcp { flags: u8 },
+    Tcp {
+        flags: u8,
+    },
     Udp,
     /// An echo request that is asked of the host, or by it; and its reply.
-    Echo { id: u16, reply: bool },
+    Echo {
+        id: u16,
+        reply: bool,
+    },
     /// An error of that type, about something that the host sent.
-    Error { kind: u8, about: u8 },
+    Error {
+        kind: u8,
+        about: u8,
+    },
     /// Other ICMP.
-    Icmp { kind: u8 },
-    Other { protocol: u8 },
+    Icmp {
+        kind: u8,
+    },
+    Other {
+        protocol: u8,
+    },
     Arp,
-    NotIp { kind: u16 },
+    NotIp {
+        kind: u16,
+    },
 }
 
 /// Any packet that comes in.
@@ -89,7 +106,8 @@ pub fn packets_of(body: impl Strategy<Value = Body>) -> impl Strategy<Value = Pa
     let remote = prop_oneof![6 => 0..2_usize, 3 => 2..5_usize, 2 => 5..8_usize];
     let local = prop_oneof![8 => Just(0_usize), 1 => Just(1_usize)];
     let remote_port = prop_oneof![8 => Just(4000_u16), 3 => select(&pool::REMOTE_PORTS[..])];
-    let local_port = prop_oneof![8 => select(&pool::LOCAL_PORTS[..5]), 3 => select(&pool::LOCAL_PORTS[..])];
+    let local_port =
+        prop_oneof![8 => select(&pool::LOCAL_PORTS[..5]), 3 => select(&pool::LOCAL_PORTS[..])];
     let options = prop_oneof![12 => Just(0_usize), 2 => 1..4_usize, 1 => 4..9_usize];
     let payload = prop_oneof![6 => 0..50_usize, 2 => Just(1400_usize), 1 => Just(9000_usize)];
     let fragment = weighted(0.04, fragments());
@@ -165,7 +183,7 @@ fn errors() -> impl Strategy<Value = u8> {
 impl Packet {
     /// The same from the host to the other side.
     pub fn sent(&self) -> Self {
-        Self { outbound: true, ..self.clone() }
+        Self { outbound: true, payload: self.payload.min(SENT_MOST), ..self.clone() }
     }
 
     /// What comes back for it, or what it comes back for.
@@ -174,7 +192,8 @@ impl Packet {
             Body::Echo { id, reply } => Body::Echo { id, reply: !reply },
             body => body,
         };
-        Self { outbound: !self.outbound, body, ..self.clone() }
+        let payload = self.payload.min(SENT_MOST);
+        Self { outbound: !self.outbound, body, payload, ..self.clone() }
     }
 
     /// The other side's address.
