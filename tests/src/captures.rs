@@ -175,8 +175,14 @@ allow = ["esp"]
             frame().eth().arp_request([2, 0, 0, 0, 0, 2], "203.0.113.9", HOST).build(),
             none("essential"),
         ),
-        (frame().eth().ipv4(PEER, HOST).total_length(4000).tcp(1, 22).syn().build(), none("malformed")),
-        (frame().eth().vlan(1).vlan(2).vlan(3).ipv4(PEER, HOST).tcp(1, 22).build(), none("malformed")),
+        (
+            frame().eth().ipv4(PEER, HOST).total_length(4000).tcp(1, 22).syn().build(),
+            none("malformed"),
+        ),
+        (
+            frame().eth().vlan(1).vlan(2).vlan(3).ipv4(PEER, HOST).tcp(1, 22).build(),
+            none("malformed"),
+        ),
         (syn("10.8.0.2", 9), none("trusted")),
         (syn("192.0.2.7", 22), none("denied")),
         (syn(PEER, 22), ["rule", "ssh", "-"]),
