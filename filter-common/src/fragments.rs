@@ -30,7 +30,8 @@ pub struct Entry<C> {
 }
 
 /// Whether the entry with that clock is somebody's at `now` (ticks).
-pub(crate) const fn is_fresh(clock: u64, now: u64) -> bool {
+#[must_use]
+pub const fn is_fresh(clock: u64, now: u64) -> bool {
     Clock(clock).is_fresh(now)
 }
 

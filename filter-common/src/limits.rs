@@ -131,7 +131,7 @@ fn find<S: State>(state: &S, rule: &Rule, scope: usize, source: &Address) -> Opt
 }
 
 /// The limit of a scope that refuses the packet, by what its buckets say;
-/// [`Reason::Rule`]: none. None that were not made yet refuses anything.
+/// [`Reason::Rule`]: none. Those that were not made yet are idle.
 #[inline(always)]
 pub fn refusal<S: State>(state: &S, charged: &Charged<'_>, scope: usize) -> Reason {
     let Charged { rule, source, charge, .. } = *charged;
@@ -151,7 +151,16 @@ pub fn rate_refusal<S: State>(state: &S, charged: &Charged<'_>, scope: usize) ->
     let Charged { rule, source, charge, now, .. } = *charged;
     let limits = rule.at(scope);
     let Some(buckets) = find(state, rule, scope, source) else {
-        return Reason::Rule;
+        // One that is idle, then: it refuses only what is larger than it is. To
+        // judge by that later would let the reason depend on who was here before.
+        return match charge {
+            Charge::Packet { length, .. }
+                if limits.bytes.is_set() && limits.bytes.cost(length) > limits.bytes.window =>
+            {
+                Reason::ByteRate
+            }
+            _ => Reason::Rule,
+        };
     };
     let over = |limit: &Limit, bucket: S::Cell, units| {
         limit.is_set() && limit.conform(bucket.load(), now, limit.cost(units)).is_none()

@@ -21,7 +21,7 @@ pub(super) fn compile(trusted: &[IpNet], denied: &[IpNet]) -> Lists {
         }
     }
     bitmap.number_leaves();
-    made.words = (0_u32..).zip(bitmap.words).filter(|(_, word)| *word != 0).collect();
+    made.words = bitmap.used();
     made.words.extend(bitmap.wide);
     made.leaves = bitmap.leaves.into_values().collect();
 
@@ -143,6 +143,17 @@ impl Bitmap {
                 word_before = Some(index);
             }
         }
+    }
+
+    /// The words that are not 0. Most pages have none, and are compared whole.
+    fn used(&self) -> Vec<(u32, u64)> {
+        const PAGE: usize = 512;
+        let pages = (0_u32..).step_by(PAGE).zip(self.words.chunks(PAGE));
+        pages
+            .filter(|(_, page)| **page != [0; PAGE][..page.len()])
+            .flat_map(|(first, page)| (first..).zip(page.iter().copied()))
+            .filter(|(_, word)| *word != 0)
+            .collect()
     }
 
     fn get(&self, block: u32) -> u32 {

@@ -7,7 +7,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapData},
 };
-use filter_common::{FlowKey, FlowTable, Handshake, PeerKey, Sent, flow::spoken};
+use filter_common::{FlowKey, FlowTable, Handshake, PeerKey, Sent, flow::spoken, read::protocol};
 
 use super::{LoadError, MapFault, load::take};
 use crate::policy::FlowTables;
@@ -112,6 +112,29 @@ impl Flows {
         self.spoken
             .set(place, spoken::unit(now), 0)
             .map_err(MapFault::of("the ports spoken from", "write"))
+    }
+
+    /// All entries, those included that have run out: for tests.
+    pub(super) fn all(&self) -> Vec<(FlowTable, FlowKey, u64)> {
+        let tables = [
+            (FlowTable::Flows, &self.flows),
+            (FlowTable::Answered, &self.answered),
+            (FlowTable::Asked, &self.asked),
+        ];
+        let entries = tables.into_iter().flat_map(|(table, entries)| {
+            entries.map.iter().filter_map(Result::ok).map(move |(key, word)| (table, key, word))
+        });
+        let half_open = self.half_open.map.iter().filter_map(Result::ok).map(|(peer, entry)| {
+            let key = FlowKey {
+                remote: peer.address,
+                local: entry.local,
+                remote_port: u16::try_from(peer.port).unwrap_or_default(),
+                local_port: u16::try_from(entry.local_port).unwrap_or_default(),
+                protocol: protocol::TCP.into(),
+            };
+            (FlowTable::HalfOpen, key, entry.word)
+        });
+        entries.chain(half_open).collect()
     }
 
     /// The entry of a flow, zero for none: for tests.

@@ -42,6 +42,19 @@ impl Fragments {
         Ok((used, self.table.buckets * fragments::WAYS))
     }
 
+    /// The words of all entries that were ever used, by place.
+    pub fn entries(&self) -> Result<Vec<(u32, [u64; 3])>, MapFault> {
+        let mut entries = Vec::new();
+        for index in 0..self.table.buckets {
+            let bucket = self.map.get(&index, 0).map_err(MapFault::of(Self::MAP, "read"))?;
+            let places = (index * fragments::WAYS..).zip(bucket);
+            entries.extend(places.filter(|(_, entry)| entry.clock != 0).map(
+                |(place, fragments::Entry { tag, clock, verdict })| (place, [tag, clock, verdict]),
+            ));
+        }
+        Ok(entries)
+    }
+
     /// Where the program looks for datagrams.
     pub fn table(&self) -> tables::Fragments {
         self.table

@@ -5,6 +5,7 @@ mod attach;
 mod bans;
 mod clock;
 mod conntrack;
+mod contents;
 mod control;
 mod counters;
 mod egress;

@@ -43,7 +43,13 @@ impl Sources {
 
     /// What all sources of a rule owe together.
     pub(super) fn total(&self, rule: u32) -> Result<Rates, MapFault> {
-        self.totals.get(&total_place(rule, false), 0).map_err(MapFault::of(Self::TOTALS, "read"))
+        self.part(rule, false)
+    }
+
+    /// The same, or the part of it that strangers owe.
+    pub(super) fn part(&self, rule: u32, strangers: bool) -> Result<Rates, MapFault> {
+        let place = total_place(rule, strangers);
+        self.totals.get(&place, 0).map_err(MapFault::of(Self::TOTALS, "read"))
     }
 
     /// What is in the table, as it stood when each bucket was read.

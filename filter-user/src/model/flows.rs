@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use filter_common::{
-    FlowKey, FlowTable, Flows, Origin, Reason,
+    FlowKey, FlowTable, Flows, Handshake, Origin, PeerKey, Reason,
     egress::record,
     read::{self, Parsed},
 };
@@ -14,7 +14,20 @@ use super::Model;
 #[derive(Debug, Default)]
 pub(super) struct FlowTables {
     entries: RefCell<HashMap<(FlowTable, FlowKey), u64>>,
+    /// [`FlowTable::HalfOpen`], by the far end alone.
+    half_open: RefCell<HashMap<PeerKey, (FlowKey, Handshake)>>,
     spoken: RefCell<HashMap<u32, u32>>,
+}
+
+impl FlowTables {
+    /// All entries, in no order.
+    pub(super) fn entries(&self) -> Vec<(FlowTable, FlowKey, u64)> {
+        let (entries, half_open) = (self.entries.borrow(), self.half_open.borrow());
+        let entries = entries.iter().map(|((table, key), word)| (*table, *key, *word));
+        let half_open = half_open.values();
+        let half_open = half_open.map(|(key, entry)| (FlowTable::HalfOpen, *key, entry.word));
+        entries.chain(half_open).collect()
+    }
 }
 
 impl Model {
@@ -37,10 +50,19 @@ impl Model {
 
 impl Flows for Model {
     fn word(&self, table: FlowTable, key: &FlowKey) -> u64 {
+        if table == FlowTable::HalfOpen {
+            let half_open = self.flows.half_open.borrow();
+            return half_open.get(&key.peer()).map_or(0, |(_, entry)| entry.word_of(key));
+        }
         self.flows.entries.borrow().get(&(table, *key)).copied().unwrap_or(0)
     }
 
     fn set_word(&self, table: FlowTable, key: &FlowKey, word: u64) {
+        if table == FlowTable::HalfOpen {
+            let entry = (*key, Handshake::new(key, word));
+            self.flows.half_open.borrow_mut().insert(key.peer(), entry);
+            return;
+        }
         self.flows.entries.borrow_mut().insert((table, *key), word);
     }
 

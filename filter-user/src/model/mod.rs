@@ -2,6 +2,7 @@
 //! the kernel keeps, and a clock that is set by hand. With it the verdict's
 //! own code judges packets without a kernel.
 
+mod contents;
 mod flows;
 
 use std::{
@@ -12,16 +13,20 @@ use std::{
 };
 
 use filter_common::{
-    Address, InterfaceLimit, Outcome, Socket, State,
+    Address, InterfaceLimit, Outcome, Seed, Socket, State,
     fragments::Entry,
-    judge,
+    judge, known,
     rate::TICKS_PER_NS,
     read::{Flow, Tcp},
     tables::{Fragments, Generation, Leaf, Rule, SourceKey, View, ViewPrefix, bans, lists},
 };
 use ipnet::IpNet;
 
+pub use self::contents::Contents;
 use crate::compile::{Prefix, Tables};
+
+/// Of hashes: any will do, since nobody aims at a model.
+const SEED: Seed = [0; 2];
 
 /// A filter in user space.
 #[derive(Debug, Default)]
@@ -40,7 +45,8 @@ pub struct Model {
     sources: RefCell<HashMap<SourceKey, Buckets>>,
     /// By the rule's number: what all its sources share, or the strangers' part.
     totals: RefCell<HashMap<(u32, bool), Buckets>>,
-    known: HashSet<Address>,
+    /// When each source completed its handshakes.
+    known: HashMap<Address, [Word; known::WAYS]>,
     slots: HashMap<SourceKey, u64>,
     interface_rates: RefCell<HashMap<(u32, u32), Word>>,
     fragments: RefCell<HashMap<u32, [Word; 3]>>,
@@ -89,9 +95,11 @@ impl Model {
         self.sockets.insert(flow, socket);
     }
 
-    /// Remembers that a source prefix completed a handshake.
+    /// Remembers that a source prefix completes a handshake now.
     pub fn set_known(&mut self, source: Address) {
-        self.known.insert(source);
+        let now = State::now(self);
+        let words = self.known.entry(source).or_default();
+        known::note(|way| words[way].clone(), known::hash(&SEED, &source), now);
     }
 
     /// Settles how many connections are held under a key.
@@ -115,6 +123,13 @@ impl Model {
     #[must_use]
     pub fn fragments_full_datagrams(&self) -> u64 {
         self.fragments_full.get()
+    }
+
+    /// A bucket of the interface with that number.
+    #[must_use]
+    pub fn bucket_of(&self, interface: u32, limit: InterfaceLimit) -> Option<Word> {
+        let key = (interface, limit as u32);
+        Some(self.interface_rates.borrow_mut().entry(key).or_default().clone())
     }
 
     fn is_banned(&self, source: &Address, whole: bool) -> bool {
@@ -223,13 +238,14 @@ impl State for Model {
         self.slots.get(key).copied().unwrap_or(0)
     }
 
-    fn is_known(&self, source: &Address, _: u64) -> bool {
-        self.known.contains(source)
+    fn is_known(&self, source: &Address, now: u64) -> bool {
+        let hash = known::hash(&SEED, source);
+        let holds = |words: &[Word; known::WAYS]| known::holds(|way| words[way].clone(), hash, now);
+        self.known.get(source).is_some_and(holds)
     }
 
     fn interface_bucket(&self, limit: InterfaceLimit) -> Option<Word> {
-        let key = (self.interface, limit as u32);
-        Some(self.interface_rates.borrow_mut().entry(key).or_default().clone())
+        self.bucket_of(self.interface, limit)
     }
 
     fn fragments(&self) -> Fragments {
