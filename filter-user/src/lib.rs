@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
 pub mod model;
+pub mod packet;
 pub mod policy;
 pub mod sockets;
 pub mod ssh;
