@@ -83,7 +83,10 @@ fn the_filter_reads_in_the_frame_what_was_written() {
     assert_eq!((found.icmp.kind, found.hop_limit), (134, 255));
     let found = parsed(&packet("udp 2001:db8::1 > [2001:db8::2]:53 frag 77,0,1"), Link::RawIp);
     assert!(found.fragment.is_first() && found.fragment.is_even());
-    assert_eq!((u32::from_be(found.fragment.identification), found.flow.destination_port), (77, 53));
+    assert_eq!(
+        (u32::from_be(found.fragment.identification), found.flow.destination_port),
+        (77, 53)
+    );
     let found = parsed(&packet("tcp 192.0.2.1 > 192.0.2.2 frag 7,1480,0"), Link::Ethernet);
     assert!(found.fragment.is_later() && !found.fragment.has_more());
     assert_eq!(found.fragment.offset(), 185);
@@ -151,6 +154,9 @@ fn errors_say_where_and_what() {
             "`a-name-that-is-too-long` is no name",
         ),
         (": tcp 192.0.2.1:1 > 192.0.2.2:2", 1, "`` is no name"),
+        ("..: tcp 192.0.2.1:1 > 192.0.2.2:2", 1, "`..` is no name"),
+        // A terminal would obey the escape.
+        ("tcp 192.0.2.1:1\u{1b}[2J > 192.0.2.2:2", 17, "`1\\u{1b}[2J` is no port"),
         ("tcp", 4, "here is missing the sender"),
         ("tcp 192.0.2.1:1", 16, "here is missing `>`"),
         ("tcp 192.0.2.1:1 192.0.2.2:2", 17, "`192.0.2.2:2` stands where `>` should"),

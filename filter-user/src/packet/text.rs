@@ -11,14 +11,14 @@ use filter_common::read::tcp_flags;
 use thiserror::Error;
 
 use super::{FLAGS, Fragment, Packet, Transport};
-use crate::capture::Link;
+use crate::{
+    capture::Link,
+    policy::{is_valid_interface, without_controls},
+};
 
 /// The port that is taken where the sender's is not named: the first of those
 /// that programs are given (RFC 6335, section 6).
 const SOURCE_PORT: u16 = 49_152;
-
-/// The longest name of an interface, in bytes.
-const INTERFACE: usize = 15;
 
 /// Names of ICMP messages: type and code over IPv4, and over IPv6.
 const MESSAGES: [(&str, (u8, u8), (u8, u8)); 5] = [
@@ -40,7 +40,7 @@ pub struct PacketError {
 }
 
 fn wrong(column: u32, what: impl fmt::Display) -> PacketError {
-    PacketError { column, what: what.to_string() }
+    PacketError { column, what: without_controls(what.to_string().chars()) }
 }
 
 impl FromStr for Packet {
@@ -162,7 +162,7 @@ impl<'a> Words<'a> {
 
 fn interface(word: Word<'_>) -> Result<String, PacketError> {
     let name = &word.text[..word.text.len() - 1];
-    if name.is_empty() || name.len() > INTERFACE || name.contains(['/', ':']) {
+    if !is_valid_interface(name) {
         let what = format!("`{name}` is no name of an interface; write one such as `eth0:`");
         return Err(wrong(word.column, what));
     }
