@@ -10,6 +10,8 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod model;
 pub mod packet;
 pub mod policy;
