@@ -3,13 +3,17 @@
 
 #![deny(unsafe_code)]
 
+pub mod capture;
 pub mod cli;
 pub mod compile;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod model;
+pub mod packet;
 pub mod policy;
 pub mod sockets;
 pub mod ssh;

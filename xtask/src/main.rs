@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod dist;
+mod fuzz;
 mod lint;
 mod outer;
 mod packages;
@@ -29,6 +30,7 @@ enum Command {
     Run(run::Args),
     Test(test::Args),
     Bench(bench::Args),
+    Fuzz(fuzz::Args),
     Lint(lint::Args),
     Vm(vm::Args),
     Dist(dist::Args),
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Dist(args) => dist::run(&args),

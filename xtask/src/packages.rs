@@ -14,7 +14,7 @@ pub struct Package {
     pub purpose: &'static str,
 }
 
-const PACKAGES: [Package; 8] = [
+const PACKAGES: [Package; 9] = [
     Package { name: "qemu-system-x86", purpose: "`cargo xtask vm` boots kernels in it" },
     Package { name: "busybox-static", purpose: "the user space of those virtual machines" },
     Package { name: "iperf3", purpose: "`cargo xtask bench` measures TCP throughput with it" },
@@ -28,6 +28,7 @@ const PACKAGES: [Package; 8] = [
         name: "mmdebstrap",
         purpose: "`cargo xtask vm --systemd` makes a Debian system with it",
     },
+    Package { name: "g++", purpose: "`cargo xtask fuzz` builds libFuzzer with it" },
     Package { name: "lintian", purpose: "`cargo xtask dist` has the Debian package judged by it" },
 ];
 
@@ -119,7 +120,7 @@ mod tests {
         let missing: Vec<_> = not_among(known).iter().map(|package| package.name).collect();
         assert_eq!(
             missing,
-            ["iperf3", "xdp-tools", "nftables", "systemd", "mmdebstrap", "lintian"]
+            ["iperf3", "xdp-tools", "nftables", "systemd", "mmdebstrap", "g++", "lintian"]
         );
     }
 

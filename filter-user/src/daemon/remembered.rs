@@ -11,7 +11,10 @@ use std::{
 
 use tracing::warn;
 
-use crate::state::{StateError, sync_directory};
+use crate::{
+    policy::is_valid_interface,
+    state::{StateError, sync_directory},
+};
 
 const FILE: &str = "interfaces";
 
@@ -67,12 +70,11 @@ impl Remembered {
 }
 
 /// Names of interfaces, one a line; what can be none is passed over.
-fn parse(text: &str) -> BTreeSet<String> {
-    let is_name = |line: &&str| {
-        (1..16).contains(&line.len()) && line.chars().all(|c| c.is_ascii_graphic() && c != '/')
-    };
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter(is_name).map(str::to_owned).collect()
+pub(crate) fn parse(text: &str) -> BTreeSet<String> {
+    // What was not UTF-8 is damaged.
+    let is_whole = |line: &&str| !line.contains(char::REPLACEMENT_CHARACTER);
+    let lines = text.lines().filter(|line| !line.starts_with('#')).filter(is_whole);
+    lines.filter(|line| is_valid_interface(line)).map(str::to_owned).collect()
 }
 
 /// Whole or not at all, also where the power fails.
@@ -119,7 +121,8 @@ mod tests {
     #[test]
     fn a_damaged_file_costs_what_is_damaged() -> io::Result<()> {
         let state = tempfile::tempdir()?;
-        let text = b"# a comment\neth0\n\xff\xfe\nname-too-long-for-an-interface\na/b\n\0\nwg0";
+        let text =
+            b"# a comment\neth0\n\xff\xfe\nname-too-long-for-an-interface\na/b\n\0\n..\nn:\nwg0";
         fs::write(state.path().join(FILE), text)?;
         assert_eq!(Remembered::load(Some(state.path())).names(), &set(&["eth0", "wg0"]));
         Ok(())

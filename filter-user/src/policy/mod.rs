@@ -49,10 +49,12 @@ pub use self::model::{
     Attach, FlowTables, Icmp, Limits, Log, Mode, OnStop, Period, Policy, PortRange, Prefixes,
     Protocol, Rate, Rule, Source, Tables,
 };
+pub(crate) use self::name::is_valid_interface;
 pub use self::ports::PortError;
 pub use self::protocols::shown as protocol_name;
 pub use self::rate::{RateError, Unit};
 pub use self::read::{ReadError, read_file};
+pub(crate) use self::suggest::without_controls;
 pub use self::warning::{Warning, WarningKind};
 
 use self::field::Field;

@@ -8,7 +8,7 @@ pub(super) fn is_valid(name: &str) -> bool {
 
 /// Whether an interface may be called so: what `dev_valid_name` of the
 /// kernel's net/core/dev.c takes, without control characters.
-pub(super) fn is_valid_interface(name: &str) -> bool {
+pub(crate) fn is_valid_interface(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && !matches!(name, "." | "..")
         && !name.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control())

@@ -27,15 +27,18 @@ pub(super) fn nearest<'c>(
 /// `text` as a message may repeat it: no control characters (a terminal
 /// would obey them), and cut where it is long.
 pub(super) fn shown(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .take(SHOWN)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect();
+    let mut out = without_controls(text.chars().take(SHOWN));
     if text.chars().nth(SHOWN).is_some() {
         out.push('…');
     }
     out
+}
+
+/// Characters with those escaped that a terminal would obey.
+pub(crate) fn without_controls(chars: impl Iterator<Item = char>) -> String {
+    chars
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 #[cfg(test)]

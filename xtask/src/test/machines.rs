@@ -48,7 +48,7 @@ fn run(words: &[&str]) -> Outcome {
     vm::Args::from_arg_matches(&matches).map_err(Into::into).and_then(|args| vm::run(&args)).into()
 }
 
-fn is_on_path(program: &str) -> bool {
+pub fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use nix::unistd::geteuid;
 use toolchain::Toolchain;
 
-use crate::{outer, program, setup};
+use crate::{fuzz, outer, program, setup};
 use outcome::{NotRun, Outcome, Suite};
 
 /// Runs every test that this machine can run: unit, documentation and kernel tests, and these on several kernels.
@@ -43,6 +43,16 @@ pub fn run(args: &Args) -> Result<()> {
         // They are among the tests above.
         None => Outcome::Included,
         Some(why) => NotRun::by_nature(why).into(),
+    });
+    timed("fuzzers, each for some seconds", &mut || {
+        if machines::is_on_path("c++") {
+            fuzz::briefly().into()
+        } else {
+            NotRun::by_nature(
+                "libFuzzer needs a compiler for C++; `cargo xtask setup --all` installs one",
+            )
+            .into()
+        }
     });
     timed("kernel tests on other kernels", &mut || match args.no_vm {
         true => NotRun::by_nature("--no-vm").into(),

@@ -14,7 +14,7 @@ use filter_common::{
 };
 use humantime::format_rfc3339_millis;
 
-use crate::{control::DropEvent, policy};
+use crate::{control::DropEvent, packet, policy};
 
 /// What the program knows by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Names {
             protocol: means(has::PROTOCOL).then(|| protocol_name(event.protocol)),
             source_port: port(event.source_port),
             destination_port: port(event.destination_port),
-            flags: means(has::FLAGS).then(|| flags(event.flags)),
+            flags: means(has::FLAGS).then(|| packet::flag_names(event.flags)),
             icmp_type: icmp(event.kind),
             icmp_code: icmp(event.code),
             length: event.length,
@@ -64,14 +64,6 @@ pub(in crate::daemon) fn protocol_name(number: u8) -> String {
         protocol::ICMPV6 => "icmp6".to_owned(),
         other => policy::protocol_name(other),
     }
-}
-
-/// The names of TCP's control bits (RFC 9293, section 3.1), from the lowest.
-const FLAGS: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
-
-fn flags(bits: u8) -> String {
-    let set = FLAGS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
-    set.map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const READ: usize = 16 << 10;
 
 /// A connection that speaks in lines.
 #[derive(Debug)]
-pub(in crate::daemon) struct Lines {
+pub struct Lines {
     stream: UnixStream,
     /// What was read, and is no whole line yet.
     begun: Vec<u8>,
@@ -23,7 +23,7 @@ pub(in crate::daemon) struct Lines {
 
 /// What came.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::daemon) enum Line {
+pub enum Line {
     /// A line, without its line feed.
     Whole(Vec<u8>),
     /// More than was allowed, and not its end. It is kept: ask again with more.
@@ -33,13 +33,19 @@ pub(in crate::daemon) enum Line {
 }
 
 impl Lines {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    /// On a connection of which nothing was read yet.
+    #[must_use]
+    pub fn new(stream: UnixStream) -> Self {
         Self { stream, begun: Vec::new(), searched: 0 }
     }
 
     /// The next line, of at most so many bytes. What was read is kept when this
     /// is given up.
-    pub(in crate::daemon) async fn next(&mut self, longest: usize) -> io::Result<Line> {
+    ///
+    /// # Errors
+    ///
+    /// When the connection fails.
+    pub async fn next(&mut self, longest: usize) -> io::Result<Line> {
         loop {
             let unseen = &self.begun[self.searched..];
             if let Some(end) = unseen.iter().position(|byte| *byte == b'\n') {

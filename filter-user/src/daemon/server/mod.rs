@@ -16,9 +16,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-pub(super) use self::lines::{Line, Lines};
+pub use self::lines::{Line, Lines};
+pub(crate) use self::peer::Access;
 use self::{
-    peer::{Access, Peer},
+    peer::Peer,
     places::{Places, Seat},
 };
 use super::{events::DropLog, follow, owner::OwnerHandle};
@@ -238,7 +239,7 @@ async fn understand(line: Vec<u8>, access: Access) -> Result<Command, Failure> {
 
 /// Parses a request. The daemon reads set files in the place of whoever sends a
 /// policy, and tells what is wrong in them: not for those who may only read.
-fn parse_for(line: &[u8], access: Access) -> Result<Command, Failure> {
+pub(crate) fn parse_for(line: &[u8], access: Access) -> Result<Command, Failure> {
     let command = parse(line)?;
     let names_files = |PolicyText { file, text }: &PolicyText| {
         let mut any = false;
@@ -285,7 +286,7 @@ fn parse(line: &[u8]) -> Result<Command, Failure> {
     Ok(request.command)
 }
 
-pub(super) fn failed(failure: Failure) -> String {
+pub(crate) fn failed(failure: Failure) -> String {
     serialize(&Response::<()>::failed(failure))
 }
 

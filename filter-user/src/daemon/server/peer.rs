@@ -27,7 +27,7 @@ pub(super) struct Peer {
 
 /// What a peer may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     Nothing,
     /// Ask what changes nothing.
     Read,

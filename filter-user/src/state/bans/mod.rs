@@ -4,7 +4,7 @@
 //! The bans in the kernel do not wait for the disk. What cannot be written
 //! down holds all the same, is told, and is written later.
 
-mod record;
+pub(crate) mod record;
 mod rewrite;
 
 use std::{
