@@ -15,9 +15,9 @@ const BUDGETS: [(Kernel, &str, [u64; 4]); 9] = [
     (Kernel::V6_12, "nodewall", [135_000, 116_000, 65_000, 240]),
     (Kernel::V6_12, "nodewall_egress", [24_200, 19_800, 11_400, 288]),
     (Kernel::V6_12, "nodewall_slots", [15_600, 19_000, 10_200, 340]),
-    (Kernel::V7_2, "nodewall", [163_000, 116_000, 65_000, 240]),
-    (Kernel::V7_2, "nodewall_egress", [26_200, 19_800, 11_400, 288]),
-    (Kernel::V7_2, "nodewall_slots", [29_600, 19_000, 10_200, 340]),
+    (Kernel::V7_2, "nodewall", [152_000, 116_000, 65_000, 480]),
+    (Kernel::V7_2, "nodewall_egress", [26_200, 19_800, 11_400, 480]),
+    (Kernel::V7_2, "nodewall_slots", [29_600, 19_000, 10_200, 480]),
 ];
 
 /// What that program may be at most on that kernel.

@@ -108,7 +108,7 @@ pub struct Measures {
     pub xlated: u64,
     /// Bytes of it as machine code.
     pub jited: u64,
-    /// Bytes of stack: of the program itself and the largest of its functions.
+    /// Bytes of stack: of the deepest chain of calls where the kernel tells it (7.3), else of the largest function.
     pub stack: u64,
 }
 
