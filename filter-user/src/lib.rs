@@ -10,6 +10,7 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
+pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod model;
