@@ -16,6 +16,7 @@ pub mod fuzzing;
 pub mod model;
 pub mod packet;
 pub mod policy;
+pub mod replay;
 pub mod sockets;
 pub mod ssh;
 pub mod state;

@@ -13,10 +13,11 @@ use filter_common::{
 };
 
 pub use self::clock::Clock;
-pub use self::sockets::Sockets;
 use self::shorten::shortened;
+pub use self::sockets::Sockets;
 use crate::{
     capture::Link,
+    control::{OutcomeEntry, ReplayOutcome},
     dataplane::{Arrival, Probe, ProbeError, Times},
 };
 
@@ -73,6 +74,21 @@ impl NotJudged {
     }
 }
 
+/// Why no program can be run on a record.
+#[must_use]
+pub const fn unjudgeable(seen: &Seen<'_>) -> Option<NotJudged> {
+    let length = seen.bytes.len();
+    if length < seen.original as usize {
+        Some(NotJudged::Truncated)
+    } else if length < SHORTEST {
+        Some(NotJudged::Short)
+    } else if length > LONGEST {
+        Some(NotJudged::Long)
+    } else {
+        None
+    }
+}
+
 /// A capture that is being judged.
 #[derive(Debug)]
 pub struct Session {
@@ -101,16 +117,10 @@ impl Session {
     /// When the kernel does not run the program.
     pub fn record(&mut self, seen: &Seen<'_>) -> Result<Row, ProbeError> {
         let elapsed = self.clock.follow(seen.time);
+        if let Some(why) = unjudgeable(seen) {
+            return Ok(Row::Not(why));
+        }
         let Seen { link, bytes, .. } = *seen;
-        if bytes.len() < seen.original as usize {
-            return Ok(Row::Not(NotJudged::Truncated));
-        }
-        if bytes.len() < SHORTEST {
-            return Ok(Row::Not(NotJudged::Short));
-        }
-        if bytes.len() > LONGEST {
-            return Ok(Row::Not(NotJudged::Long));
-        }
         let raw_ip = link == Link::RawIp;
         let monotonic = self.begun.monotonic.saturating_add(elapsed);
         // Bans hold as they do now, however long the capture took.
@@ -157,5 +167,19 @@ impl Session {
             }
         });
         Ok(told?)
+    }
+}
+
+impl ReplayOutcome {
+    /// With names for what the program knows by number.
+    pub fn new(row: &Row, rule: impl FnOnce(u32) -> String) -> Self {
+        match row {
+            Row::Judged(outcome) => {
+                Self { outcome: OutcomeEntry::new(outcome, rule), because: None }
+            }
+            Row::Not(why) => {
+                Self { outcome: OutcomeEntry::not_judged(), because: Some(why.name().to_owned()) }
+            }
+        }
     }
 }
