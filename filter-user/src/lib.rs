@@ -10,11 +10,13 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
+pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod model;
 pub mod packet;
 pub mod policy;
+pub mod replay;
 pub mod sockets;
 pub mod ssh;
 pub mod state;

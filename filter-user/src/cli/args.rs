@@ -66,6 +66,10 @@ pub(super) enum Command {
     Unban(Unban),
     /// List the bans
     Bans(Bans),
+    /// Ask the kernel's own program what would become of a packet, and why
+    Explain(Explain),
+    /// Have the kernel's own program judge a capture
+    Replay(Replay),
     /// Tell whether this host can run the filter, how well, and what to do about it
     Doctor(Doctor),
     /// Take the filter off every interface, unpin everything, and end the daemon
@@ -104,6 +108,8 @@ impl Command {
             Self::Ban(args) => args.json.json,
             Self::Unban(args) => args.json.json,
             Self::Bans(args) => args.json.json,
+            Self::Explain(args) => args.json.json,
+            Self::Replay(args) => args.json.json,
             Self::Doctor(args) => args.json.json,
             Self::Run(_)
             | Self::Detach(_)
@@ -364,6 +370,62 @@ pub(super) struct Bans {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  nodewall explain \"tcp 198.51.100.9:4000 > 203.0.113.5:22 syn\"
+  nodewall explain \"wg0: udp [2001:db8::1]:4000 > [2001:db8::2]:14626 len 1400\"
+  sudo nodewall explain \"icmp 198.51.100.9 > 203.0.113.5 echo\" --config ./new.toml
+
+A packet: [IF:] tcp|udp|icmp|icmp6 SRC[:PORT] > DST[:PORT] [WORDS]
+It is written as `nodewall log` shows it. Without IF it comes in on the first guarded interface; without
+the sender's port it is from 49152. The words:
+  syn ack fin rst psh urg ece cwr   TCP's flags; without any: syn (`none`: no flag)
+  echo echo-reply unreachable too-big time-exceeded, type N, code N   ICMP's message; without: echo
+  len N                             bytes of the frame, link layer included; without: as few as it takes
+  frag ID,OFFSET,MF                 a fragment: its identification, its offset in bytes, and mf or 1 where
+                                    more follow. One with an offset carries no ports, so these may be left out
+
+Without --config the packet is judged by the running policy, as bans, rates, connections, sockets and what
+was sent stand now; nothing of it changes. With --config it is judged in a private copy, where nothing has
+happened and no socket is; that takes root, and no daemon.")]
+pub(super) struct Explain {
+    /// The packet, in quotes
+    pub packet: String,
+    /// Judge by this policy file instead of the running policy
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  nodewall replay dump.pcap
+  nodewall replay dump.pcapng --local 203.0.113.5 --json | jq '.summary'
+  zcat dump.pcap.gz | sudo nodewall replay - --config ./new.toml
+
+It reads pcap and pcapng with Ethernet or raw IP links, of any length. Rates go by the capture's clock and
+begin empty. Bans and connections held count as they stand now; what is running is not changed. All records
+are taken as received, unless --local names this host: what it sent is not judged, but answers to it, and the
+TCP connections that the capture shows it to have, are known. A record that the capture has not all of, or
+that has less than 14 bytes, is not judged. With --config the capture is judged in a private copy under that
+policy, without bans and connections; that takes root, and no daemon.")]
+pub(super) struct Replay {
+    /// The capture (- for standard input)
+    pub file: PathBuf,
+    /// Judge by this policy file instead of the running policy
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// An address of this host in the capture (may be repeated)
+    #[arg(long, value_name = "ADDR")]
+    pub local: Vec<std::net::IpAddr>,
+    /// Where all of it comes in; without it, the first guarded interface
+    #[arg(long, value_name = "IF")]
+    pub interface: Option<String>,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
   sudo nodewall doctor
   sudo nodewall doctor --config ./new.toml
   nodewall doctor --json | jq '.findings[] | select(.level != \"ok\")'
@@ -421,10 +483,16 @@ mod tests {
     }
 
     #[test]
-    fn what_later_versions_have_is_no_command_yet() {
+    fn what_is_asked_about_must_be_named() {
         for name in ["explain", "replay"] {
             assert!(Args::try_parse_from(["nodewall", name]).is_err(), "{name}");
+            assert!(Args::try_parse_from(["nodewall", name, "x", "--json"]).is_ok(), "{name}");
         }
+        assert!(Args::try_parse_from(["nodewall", "replay", "f", "--local", "here"]).is_err());
+    }
+
+    #[test]
+    fn a_confirmation_has_a_time() {
         assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "60s"]).is_ok());
         assert!(Args::try_parse_from(["nodewall", "apply", "f", "--confirm", "soon"]).is_err());
     }

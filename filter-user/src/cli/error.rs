@@ -5,8 +5,11 @@ use std::io::{self, Write as _};
 use thiserror::Error;
 
 use crate::{
+    capture::CaptureError,
     control::{ClientError, Failure, FailureCode, Problem},
     daemon::DaemonError,
+    dataplane::ProbeError,
+    packet::PacketError,
 };
 
 /// The exit codes of every command.
@@ -45,6 +48,17 @@ pub(super) enum CliError {
         /// Why.
         reason: crate::policy::ReadError,
     },
+    /// A text that is no packet.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// A capture, or the rest of one, cannot be read.
+    #[error("{file}: {reason}")]
+    Capture {
+        /// Its name.
+        file: String,
+        /// Why.
+        reason: CaptureError,
+    },
     /// A question and nobody to answer it.
     #[error(
         "`detach` leaves every interface unguarded, and there is no terminal to ask on: add `--yes`"
@@ -72,6 +86,12 @@ pub(super) enum CliError {
     Output(#[from] io::Error),
 }
 
+impl From<ProbeError> for CliError {
+    fn from(error: ProbeError) -> Self {
+        DaemonError::from(error).into()
+    }
+}
+
 impl CliError {
     /// The exit code.
     pub(super) fn exit(&self) -> Exit {
@@ -85,11 +105,12 @@ impl CliError {
             Self::Client(ClientError::NotPermitted(_)) => Exit::Refused,
             Self::Client(ClientError::Failure(failure)) => of_code(failure.code),
             Self::Daemon(error) => of_code(error.code()),
-            Self::Invalid(_) | Self::NobodyToAsk => Exit::Usage,
+            Self::Invalid(_) | Self::NobodyToAsk | Self::Packet(_) => Exit::Usage,
             // Whoever reads has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Client(_)
             | Self::Read { .. }
+            | Self::Capture { .. }
             | Self::NotConfirmed
             | Self::NotGuarded { .. }
             | Self::Unfit
@@ -106,6 +127,7 @@ impl CliError {
         let problems = match self {
             Self::Client(ClientError::Failure(failure)) => failure.errors.clone(),
             Self::Daemon(error) => Failure::from(error).errors,
+            Self::Packet(error) => Failure::from(error.clone()).errors,
             Self::Invalid(problems) => problems.clone(),
             other => vec![Problem::new(other)],
         };

@@ -7,11 +7,14 @@ mod bans;
 mod detach;
 mod doctor;
 mod error;
+mod explain;
 mod flows;
 mod guard;
 mod log;
 mod output;
 mod policy;
+mod private;
+mod replay;
 mod rules;
 mod shell;
 mod sources;
@@ -77,6 +80,8 @@ fn dispatch(args: Args, began: Instant) -> Result<(), CliError> {
         Command::Ban(args) => bans::ban(&socket, &args, &mut out)?,
         Command::Unban(args) => bans::unban(&socket, &args, &mut out)?,
         Command::Bans(args) => bans::bans(&socket, &args, &mut out)?,
+        Command::Explain(args) => explain::explain(&socket, &args, &mut out)?,
+        Command::Replay(args) => replay::replay(&socket, &args, &mut out)?,
         Command::Doctor(args) => doctor::doctor(&args, &mut out)?,
         Command::Detach(args) => detach::detach(&socket, &args, &mut out)?,
         Command::Guard(args) => guard::guard(&socket, &args, &mut out)?,

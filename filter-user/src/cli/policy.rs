@@ -146,11 +146,11 @@ fn read(file: &Path) -> Result<PolicyText, CliError> {
     Ok(PolicyText { file, text })
 }
 
-fn absolute(file: &Path) -> PathBuf {
+pub(super) fn absolute(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
-fn invalid(Errors(errors): Errors) -> CliError {
+pub(super) fn invalid(Errors(errors): Errors) -> CliError {
     CliError::Invalid(errors.iter().map(Problem::from).collect())
 }
 

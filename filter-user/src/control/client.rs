@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::{Command, Failure, LONGEST_LINE, Request, Response, VERSION};
@@ -81,11 +81,36 @@ impl Client {
     /// What the daemon says, or that it says nothing.
     pub fn ask<T: DeserializeOwned>(&mut self, command: Command) -> Result<T, ClientError> {
         let mut line =
-            serde_json::to_string(&Request::from(command)).map_err(|error| self.protocol(error))?;
+            serde_json::to_string(&Request::from(command)).map_err(|error| self.broken(error))?;
         line.push('\n');
         // A daemon that refuses the caller answers before it has read a request.
         let sent = self.stream.get_mut().write_all(line.as_bytes());
         self.receive(sent)
+    }
+
+    /// Sends what follows a request, and does not wait for the answer, so that
+    /// the daemon has the next when it is through with the one before.
+    ///
+    /// # Errors
+    ///
+    /// What the daemon says in the place of taking it, or that it is gone.
+    pub fn send_more(&mut self, more: &impl Serialize) -> Result<(), ClientError> {
+        let mut line = serde_json::to_string(more).map_err(|error| self.broken(error))?;
+        line.push('\n');
+        match self.stream.get_mut().write_all(line.as_bytes()) {
+            Ok(()) => Ok(()),
+            // It may have said why.
+            Err(error) => self.receive::<serde::de::IgnoredAny>(Err(error)).map(drop),
+        }
+    }
+
+    /// Waits for the answer to what was [sent](Self::send_more).
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask).
+    pub fn answer<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        self.receive(Ok(()))
     }
 
     /// Waits for the next answer to a request that has many, however long that takes.
@@ -110,11 +135,11 @@ impl Client {
             return Err(ClientError::Connection { socket: self.socket.clone(), reason });
         }
         let response: Response<T> =
-            serde_json::from_str(&line).map_err(|error| self.protocol(error))?;
+            serde_json::from_str(&line).map_err(|error| self.broken(error))?;
         match response {
             Response { failure: Some(failure), .. } => Err(ClientError::Failure(failure)),
             Response { result: Some(result), .. } => Ok(result),
-            Response { .. } => Err(self.protocol("neither a result nor a failure")),
+            Response { .. } => Err(self.broken("neither a result nor a failure")),
         }
     }
 
@@ -125,7 +150,9 @@ impl Client {
         let _ = self.stream.by_ref().take(1).read_to_end(&mut rest);
     }
 
-    fn protocol(&self, reason: impl std::fmt::Display) -> ClientError {
+    /// The daemon does not keep to the protocol.
+    #[must_use]
+    pub fn broken(&self, reason: impl std::fmt::Display) -> ClientError {
         ClientError::Protocol { socket: self.socket.clone(), reason: reason.to_string() }
     }
 }

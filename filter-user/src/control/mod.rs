@@ -6,6 +6,7 @@
 mod client;
 mod event;
 mod problem;
+mod question;
 mod report;
 mod request;
 mod response;
@@ -15,6 +16,10 @@ use std::time::Duration;
 pub use self::client::{Client, ClientError};
 pub use self::event::{DropEvent, Log};
 pub use self::problem::{Note, Problem};
+pub use self::question::{
+    Explained, NOT_JUDGED, OutcomeEntry, ReplayBegun, ReplayOptions, ReplayOutcome, ReplayRecord,
+    ReplayRecords, Replayed,
+};
 pub use self::report::{
     Applied, BanEntry, BanFileEntry, BanPage, Banned, ConnectionsEntry, CounterEntry, Detached,
     Difference, EventsEntry, FlowEntry, FlowLogEntry, Flows, InterfaceEntry, LimitEntry, Looked,

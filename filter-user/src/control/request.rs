@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
+use super::{ReplayOptions, VERSION};
 
 /// A request with the version that its sender speaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,15 @@ pub enum Command {
         #[serde(default)]
         follow: bool,
     },
+    /// What would become of a packet, and why: [`Explained`](super::Explained).
+    Explain {
+        /// As it is written on the command line.
+        packet: String,
+    },
+    /// Judges a capture: [`ReplayBegun`](super::ReplayBegun). Then lines of
+    /// [`ReplayRecords`](super::ReplayRecords) come, each of which is answered by
+    /// [`Replayed`](super::Replayed), up to the first without a record.
+    Replay(ReplayOptions),
     /// Puts a policy in force: [`Applied`](super::Applied).
     Apply {
         /// `None`: the file that the daemon was started with.
@@ -133,6 +142,8 @@ impl Command {
                 | Self::Log { .. }
                 | Self::Diff { .. }
                 | Self::Bans { .. }
+                | Self::Explain { .. }
+                | Self::Replay(_)
         )
     }
 }

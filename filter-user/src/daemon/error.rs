@@ -8,7 +8,8 @@ use super::owner::LockOut;
 use crate::{
     compile::CompileError,
     control::{Failure, FailureCode, Problem},
-    dataplane::{AttachError, LoadError, MapFault},
+    dataplane::{AttachError, LoadError, MapFault, ProbeError},
+    packet::Unbuildable,
     policy::Errors,
     state::StateError,
 };
@@ -152,6 +153,22 @@ pub enum DaemonError {
         /// Why not.
         reason: io::Error,
     },
+    /// A program cannot be asked.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// A packet of which there is no frame.
+    #[error(transparent)]
+    Frame(#[from] Unbuildable),
+    /// A packet is said to come in where nothing is judged.
+    #[error(
+        "interface `{name}` is not guarded, so nothing that comes in there is judged; guarded are: {}", quoted_or_none(.guarded)
+    )]
+    NotGuarded {
+        /// Its name.
+        name: String,
+        /// Those that are.
+        guarded: Vec<String>,
+    },
     /// The thread that owns the tables is gone.
     #[error("the daemon is stopping: try again when it runs")]
     Stopping,
@@ -168,6 +185,8 @@ impl DaemonError {
             Self::Policy(_)
             | Self::Compile(CompileError::Views(_) | CompileError::Prefixes(_))
             | Self::Patience
+            | Self::Frame(_)
+            | Self::NotGuarded { .. }
             | Self::NothingConfirmed(_)
             | Self::BanTime(_)
             | Self::BanCount { .. }
@@ -198,4 +217,8 @@ impl From<&DaemonError> for Failure {
 fn quoted(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
+}
+
+fn quoted_or_none(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { quoted(names) }
 }

@@ -14,6 +14,7 @@ mod log;
 pub(crate) mod network;
 mod owner;
 mod pinned;
+mod questions;
 pub(crate) mod remembered;
 pub(crate) mod server;
 mod service;

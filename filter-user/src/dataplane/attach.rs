@@ -43,6 +43,8 @@ pub struct Attachment {
     pub why: Option<String>,
     /// The kernel's index of the interface.
     pub index: u32,
+    /// Whether its frames begin with the IP header.
+    pub raw_ip: bool,
     // In this order: what is received is judged for as long as what is sent is recorded.
     link: link::Held,
     egress: link::Held,
@@ -133,7 +135,9 @@ impl DataPlane {
         let attached = self.seed().map_err(Into::into).and_then(|()| self.put(interface, wanted));
         match attached {
             Ok((mode, why, link)) => {
-                Ok(Attachment { mode, why, index: interface.index, link, egress })
+                let Interface { index, .. } = *interface;
+                let raw_ip = interface.is_raw_ip();
+                Ok(Attachment { mode, why, index, raw_ip, link, egress })
             }
             Err(error) => {
                 if let Err(error) = egress.undo() {

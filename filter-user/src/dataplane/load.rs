@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::Arc,
     thread,
 };
 
@@ -126,7 +127,7 @@ impl DataPlane {
             ebpf,
             pins: options.pins.clone(),
             found,
-            origin,
+            origin: Arc::new(origin),
         })
     }
 

@@ -38,10 +38,10 @@ pub use flows::Fill;
 pub use load::{KernelLog, Options, minimum_kernel};
 pub use own_ports::Marks;
 pub use pins::{DEFAULT_PINS, NO_PINS, PinError, Pins};
-pub use probe::{Arrival, Probe, ProbeError, Times};
+pub use probe::{Arrival, Origin, Probe, ProbeError, Times};
 pub use slots::{CgroupError, Slots};
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use aya::{
     Ebpf,
@@ -81,7 +81,7 @@ pub struct DataPlane {
     events: Option<Events>,
     flow_counts: Option<FlowCounts>,
     /// What others are made of that look at it.
-    origin: probe::Origin,
+    origin: Arc<Origin>,
 }
 
 impl std::fmt::Debug for DataPlane {

@@ -38,7 +38,7 @@ pub(super) fn ports(ports: &[PortRange]) -> String {
     joined(ports.iter().map(ToString::to_string))
 }
 
-pub(super) fn source(source: &Source) -> String {
+pub(crate) fn source(source: &Source) -> String {
     match source {
         Source::Anywhere => "everywhere".to_owned(),
         Source::Prefixes(list) if list.is_empty() => "nowhere".to_owned(),
@@ -110,7 +110,7 @@ fn limits_of(limits: &Limits, keys: [&'static str; 3]) -> [NamedLimit; 3] {
 }
 
 /// `2000/s burst 4000`, or `50MB/s burst 100MB`.
-pub(super) fn rate_text(rate: Rate, unit: Unit) -> String {
+pub(crate) fn rate_text(rate: Rate, unit: Unit) -> String {
     match unit {
         Unit::Packets => rate.to_string(),
         Unit::Bytes => {

@@ -9,7 +9,7 @@
 
 mod address;
 mod conflicts;
-mod describe;
+pub(crate) mod describe;
 mod diff;
 mod document;
 mod duration;

@@ -1,21 +1,31 @@
 //! How the rest of the daemon reaches the owner.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, mpsc::UnboundedSender, oneshot};
 
+use super::questions::Place;
 use crate::{
     control::{Command, Failure, Response},
     daemon::{DaemonError, server::serialize},
+    dataplane::{Origin, Probe},
+    packet::Packet,
     telemetry::metrics::{Report, Source},
 };
 
 /// Something for the owner to do.
 pub(super) enum Task {
     Command { command: Command, reply: oneshot::Sender<Answer> },
+    Explain { packet: Packet, probe: Probe, reply: oneshot::Sender<(Probe, Answer)> },
+    Origin { reply: oneshot::Sender<Arc<Origin>> },
+    Place { interface: Option<String>, reply: oneshot::Sender<Result<Place, DaemonError>> },
+    RuleNames { reply: oneshot::Sender<HashMap<u32, String>> },
     Scrape { reply: oneshot::Sender<Result<Report, DaemonError>> },
     LookAtNetwork { pending: Arc<AtomicBool> },
     LookAtFiles,
@@ -61,6 +71,43 @@ impl OwnerHandle {
             line: serialize(&Response::<()>::failed(Failure::from(&DaemonError::Stopping))),
             done: false,
         })
+    }
+
+    /// Has a packet judged by a program to ask, and its outcome explained.
+    pub(in crate::daemon) async fn explain(
+        &self,
+        packet: Packet,
+        probe: Probe,
+    ) -> Result<(Probe, Answer), DaemonError> {
+        self.told(|reply| Task::Explain { packet, probe, reply }).await
+    }
+
+    /// What programs to ask are made of.
+    pub(in crate::daemon) async fn origin(&self) -> Result<Arc<Origin>, DaemonError> {
+        self.told(|reply| Task::Origin { reply }).await
+    }
+
+    /// A guarded interface; `None`: the first one.
+    pub(in crate::daemon) async fn place(
+        &self,
+        interface: Option<String>,
+    ) -> Result<Place, DaemonError> {
+        self.told(|reply| Task::Place { interface, reply }).await?
+    }
+
+    /// The names of rules, by their numbers.
+    pub(in crate::daemon) async fn rule_names(&self) -> Result<HashMap<u32, String>, DaemonError> {
+        self.told(|reply| Task::RuleNames { reply }).await
+    }
+
+    /// What comes back of a task.
+    async fn told<T>(
+        &self,
+        task: impl FnOnce(oneshot::Sender<T>) -> Task,
+    ) -> Result<T, DaemonError> {
+        let (reply, told) = oneshot::channel();
+        self.send(task(reply));
+        told.await.map_err(|_| DaemonError::Stopping)
     }
 
     /// Interfaces or routes may have changed.

@@ -95,6 +95,14 @@ impl Guarded {
         attached.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// Those with the program on, and how it is.
+    pub(super) fn attached(&self) -> Vec<(&str, &Attachment)> {
+        let entries = self.entries.iter();
+        entries
+            .filter_map(|(name, entry)| Some((name.as_str(), entry.attachment.as_ref()?)))
+            .collect()
+    }
+
     /// As `status` shows them.
     pub(super) fn list(&self) -> Vec<InterfaceEntry> {
         let show = |(name, entry): (&String, &Entry)| InterfaceEntry {

@@ -8,6 +8,7 @@ mod handle;
 mod interfaces;
 mod lock_out;
 mod metrics;
+mod questions;
 mod report;
 mod sets;
 mod slots;
@@ -30,14 +31,12 @@ use tokio::{
 use tracing::{error, info, warn};
 
 pub use self::lock_out::LockOut;
-use self::{
-    apply::InForce,
-    change::Change,
-    handle::{Answer, Task},
-    interfaces::Guarded,
-    sets::SetStore,
+use self::{apply::InForce, change::Change, handle::Task, interfaces::Guarded, sets::SetStore};
+pub(super) use self::{
+    handle::{Answer, OwnerHandle},
+    questions::Place,
+    sets::Contents,
 };
-pub(super) use self::{handle::OwnerHandle, sets::Contents};
 use super::{
     DaemonError,
     events::{Collector, DropLog, Names, Settings},
@@ -242,6 +241,19 @@ impl Owner {
                     // Who asked may have gone away.
                     let _ = reply.send(self.answer(command));
                 }
+                Task::Explain { packet, mut probe, reply } => {
+                    let answer = answer(self.explain(packet, &mut probe));
+                    let _ = reply.send((probe, answer));
+                }
+                Task::Origin { reply } => {
+                    let _ = reply.send(self.origin());
+                }
+                Task::Place { interface, reply } => {
+                    let _ = reply.send(self.place(interface.as_deref()));
+                }
+                Task::RuleNames { reply } => {
+                    let _ = reply.send(self.rule_names());
+                }
                 Task::Scrape { reply } => {
                     let _ = reply.send(self.metrics_report());
                 }
@@ -365,8 +377,11 @@ impl Owner {
             Command::Bans { after, limit } => answer(Ok(self.bans(after, limit))),
             Command::Guard { interface } => answer(Ok(self.look_at_interface(&interface))),
             Command::Detach => answer(Ok(self.detach_all())),
-            // The server has it.
+            // The server has them.
             Command::Log { last, .. } => answer(Ok(self.drop_log.last(last))),
+            Command::Explain { .. } | Command::Replay(_) => {
+                answer::<()>(Err(DaemonError::Stopping))
+            }
         }
     }
 }

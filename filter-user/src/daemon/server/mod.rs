@@ -22,7 +22,12 @@ use self::{
     peer::Peer,
     places::{Places, Seat},
 };
-use super::{events::DropLog, follow, owner::OwnerHandle};
+use super::{
+    events::DropLog,
+    follow,
+    owner::OwnerHandle,
+    questions::{self, Questions},
+};
 use crate::{
     control::{
         Command, Failure, FailureCode, IDLE, LONGEST_LINE, PolicyText, Request, Response, VERSION,
@@ -52,17 +57,24 @@ struct Server {
     /// Those who may only read ask one after the other: however many they are,
     /// whoever changes something waits for one of them at most.
     reader: Semaphore,
+    questions: Questions,
 }
 
 /// What of the daemon's memory may be taken.
 struct Share {
     large: Semaphore,
     answers: Semaphore,
+    /// Captures that are replayed.
+    replays: Semaphore,
 }
 
 impl Share {
     fn new() -> Self {
-        Self { large: Semaphore::new(LARGE), answers: Semaphore::new(ANSWERS as usize) }
+        Self {
+            large: Semaphore::new(LARGE),
+            answers: Semaphore::new(ANSWERS as usize),
+            replays: Semaphore::new(1),
+        }
     }
 }
 
@@ -75,6 +87,7 @@ pub(super) async fn serve(listener: UnixListener, owner: OwnerHandle, log: Arc<D
         root: Share::new(),
         others: Share::new(),
         reader: Semaphore::new(1),
+        questions: Questions::default(),
     });
     loop {
         match listener.accept().await {
@@ -164,12 +177,23 @@ impl Server {
                 seat.set_busy(false);
                 continue;
             }
+            if let Command::Replay(options) = command {
+                // Nor must who replays: it is heard of with each line.
+                if !questions::replay(lines, &self.owner, options, &share.replays).await {
+                    return Err(End::Quiet);
+                }
+                seat.set_busy(false);
+                continue;
+            }
             let last = command == Command::Detach;
             let turn = match access {
                 Access::Change => None,
                 _ => self.reader.acquire().await.ok(),
             };
-            let answer = self.owner.ask(command).await;
+            let answer = match command {
+                Command::Explain { packet } => self.questions.explain(&self.owner, &packet).await,
+                command => self.owner.ask(command).await,
+            };
             drop(large);
             let length = u32::try_from(answer.line.len() >> 10).unwrap_or(ANSWERS);
             let room = share.answers.acquire_many(length.min(ANSWERS));

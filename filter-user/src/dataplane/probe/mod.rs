@@ -9,6 +9,8 @@
 mod entries;
 mod share;
 
+use std::sync::Arc;
+
 use aya::{
     Ebpf, TestRunOptions,
     maps::{Array, HashMap, MapData},
@@ -26,7 +28,7 @@ use filter_common::{
 use thiserror::Error;
 
 use self::entries::Entries;
-pub(super) use self::share::Origin;
+pub use self::share::Origin;
 use super::{
     DataPlane, LoadError, MapFault, Options, boot_time, egress, error::root_cause, load, monotonic,
 };
@@ -242,7 +244,7 @@ fn failed(frame: &[u8]) -> impl Fn(ProgramError) -> ProbeError {
     move |source| ProbeError::Run { length, source }
 }
 
-impl DataPlane {
+impl Origin {
     /// A program to ask what the running filter would do with a packet now. It
     /// looks at policy, bans, rates, fragments and connections as they stand,
     /// and changes nothing of it.
@@ -251,8 +253,8 @@ impl DataPlane {
     ///
     /// When the kernel refuses the program or a map.
     pub fn explain_probe(&self) -> Result<Probe, LoadError> {
-        let mut ebpf = self.origin.share(ON | READ_ONLY, &[share::POLICY, share::STATE])?;
-        let entries = Some(Entries::new(&mut ebpf, &self.origin)?);
+        let mut ebpf = self.share(ON | READ_ONLY, &[share::POLICY, share::STATE])?;
+        let entries = Some(Entries::new(&mut ebpf, self)?);
         Probe::shared(ebpf, entries)
     }
 
@@ -265,7 +267,34 @@ impl DataPlane {
     ///
     /// When the kernel refuses the program or a map.
     pub fn replay_probe(&self) -> Result<Probe, LoadError> {
-        Probe::shared(self.origin.share(ON | probe::TOLD, &[share::POLICY])?, None)
+        Probe::shared(self.share(ON | probe::TOLD, &[share::POLICY])?, None)
+    }
+}
+
+impl DataPlane {
+    /// What programs to ask are made of, for another thread to do so: it takes
+    /// as long as the kernel verifies them.
+    #[must_use]
+    pub fn origin(&self) -> Arc<Origin> {
+        Arc::clone(&self.origin)
+    }
+
+    /// [`Origin::explain_probe`]
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn explain_probe(&self) -> Result<Probe, LoadError> {
+        self.origin.explain_probe()
+    }
+
+    /// [`Origin::replay_probe`]
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replay_probe(&self) -> Result<Probe, LoadError> {
+        self.origin.replay_probe()
     }
 }
 

@@ -58,15 +58,19 @@ const ENTRIES: u32 = 1024;
 
 /// What the program was made of that guards the host.
 #[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) form: Form,
+pub struct Origin {
+    pub(in crate::dataplane) form: Form,
     object: Option<Box<[u8]>>,
     maps: HashMap<&'static str, OwnedFd>,
 }
 
 impl Origin {
     /// `ebpf`: still with all its maps. `object`: another than the embedded one.
-    pub(crate) fn of(ebpf: &Ebpf, form: Form, object: Option<&[u8]>) -> Result<Self, LoadError> {
+    pub(in crate::dataplane) fn of(
+        ebpf: &Ebpf,
+        form: Form,
+        object: Option<&[u8]>,
+    ) -> Result<Self, LoadError> {
         let mut maps = HashMap::new();
         for name in [POLICY, STATE, COPIED].into_iter().flatten() {
             let fd = data(ebpf, name)?.fd().as_fd().try_clone_to_owned();
