@@ -24,6 +24,9 @@ pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("INSTRUMENTS_
 /// Frames in one batch: fewer than a veth ring holds.
 const BATCH: u32 = 64;
 
+/// Frames with which the search for the length of a flood begins.
+const TRIAL: u32 = 2_048;
+
 /// Where the frames come from.
 #[derive(Clone, Debug)]
 pub enum Sources {
@@ -104,6 +107,25 @@ impl Instruments {
     /// Nanoseconds that a bare program takes for a frame, see [`nanoseconds`].
     pub fn nanoseconds(&mut self, name: &str, frame: &[u8], index: u32) -> Result<f64> {
         nanoseconds(self.program(name)?, frame, index)
+    }
+
+    /// Floods for half as long or longer. With how many frames, and how long it took.
+    pub fn flood_for(
+        &mut self,
+        index: u32,
+        frame: &[u8],
+        about: Duration,
+    ) -> Result<(u32, Duration)> {
+        // Some of what is measured takes a hundred times as long as other, and
+        // to begin takes some milliseconds itself.
+        let mut frames = TRIAL;
+        loop {
+            let took = self.flood(index, frame, frames)?;
+            if took >= about / 2 || frames > u32::MAX / 2 {
+                return Ok((frames, took));
+            }
+            frames *= 2;
+        }
     }
 
     /// Sends `frames` copies of `frame` out of the interface with that index,
