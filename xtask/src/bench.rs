@@ -46,7 +46,12 @@ fn steps(toolchain: &Toolchain) -> Result<std::path::PathBuf> {
         std::fs::remove_dir_all(&all)?;
     }
     for (number, (features, does)) in STEPS.iter().enumerate() {
-        toolchain.build_object(&package, "nodewall", features, &all.join(format!("{number} {does}")))?;
+        toolchain.build_object(
+            &package,
+            "nodewall",
+            features,
+            &all.join(format!("{number} {does}")),
+        )?;
     }
     Ok(all)
 }

@@ -56,6 +56,9 @@ const IPV4: u16 = 0x0800_u16.to_be();
 const VLAN: u16 = 0x8100_u16.to_be();
 const IPV6: u16 = 0x86dd_u16.to_be();
 
+/// Of every tagged frame.
+const VLAN_ID: u16 = 5_u16.to_be();
+
 const TYPE: usize = 12;
 /// Where the network header stands, without a VLAN tag.
 const NETWORK: usize = 14;
@@ -95,7 +98,13 @@ pub fn generate(context: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     // SAFETY: all of it lies before `end`; halves are aligned, as frames are.
-    let kind = unsafe { half(start + TYPE) };
+    let mut kind = unsafe { half(start + TYPE) };
+    // SAFETY: as above.
+    if !matches!(kind, IPV4 | VLAN | IPV6) && unsafe { half(start + TYPE + TAG) } == IPV4 {
+        // SAFETY: as above.
+        unsafe { tag(start) };
+        kind = VLAN;
+    }
     if kind == IPV6 {
         // SAFETY: as above.
         unsafe { draw_ipv6(start + NETWORK, place) };
@@ -120,6 +129,25 @@ pub fn generate(context: XdpContext) -> u32 {
         }
     }
     xdp_action::XDP_TX
+}
+
+/// A stack takes a tag off by moving the addresses over it, in the very memory in
+/// which the next frame is sent. Moves them back.
+///
+/// # Safety
+///
+/// An Ethernet header with a tag stood at `at`.
+#[inline(always)]
+unsafe fn tag(at: usize) {
+    for place in (0..TYPE).step_by(2) {
+        // SAFETY: the caller's.
+        unsafe { ptr::write((at + place) as *mut u16, half(at + place + TAG)) };
+    }
+    // SAFETY: as above.
+    unsafe {
+        ptr::write((at + TYPE) as *mut u16, VLAN);
+        ptr::write((at + TYPE + 2) as *mut u16, VLAN_ID);
+    }
 }
 
 /// # Safety

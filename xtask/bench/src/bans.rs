@@ -1,6 +1,10 @@
 //! How long bans take: one, and a list of a million.
 
-use std::{fmt::Write as _, path::Path, time::{Duration, Instant}};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use sandbox::{Instance, Policy, Sandbox};

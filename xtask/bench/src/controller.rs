@@ -46,9 +46,8 @@ pub fn measure(rounds: u32, binary: &Path, report: &mut Report) -> Result<()> {
         Row::of("daemon: start to the first judged packet, seen in its counters", starts, "ms")
             .below(300.0),
     );
-    report.add(
-        Row::of("daemon: resident memory with the default policy", memory, "MB").below(40.0),
-    );
+    report
+        .add(Row::of("daemon: resident memory with the default policy", memory, "MB").below(40.0));
     Ok(())
 }
 

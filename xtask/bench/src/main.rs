@@ -12,6 +12,7 @@ mod egress;
 mod iperf;
 mod memory;
 mod peers;
+mod processor;
 mod report;
 mod scale;
 mod steps;
@@ -46,9 +47,9 @@ struct Args {
     /// Writes the chart of the floods to this file.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Puts the tables into this document, and `bench.json` and `bench.svg` beside it.
-    #[arg(long, value_name = "DOCUMENT", num_args = 0..=1, default_missing_value = "docs/BENCH.md")]
-    write: Option<PathBuf>,
+    /// Puts the tables into docs/BENCH.md and README.md, and writes docs/bench.json and docs/bench.svg.
+    #[arg(long)]
+    write: bool,
     /// Measures nothing, and shows what a run wrote with `--json`.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
@@ -110,10 +111,12 @@ fn main() -> Result<()> {
     if let Some(path) = &args.svg {
         report.write_chart(path)?;
     }
-    if let Some(document) = &args.write {
-        report.write_json(&document.with_file_name("bench.json"))?;
-        report.write_chart(&document.with_file_name("bench.svg"))?;
-        report.write_document(document)?;
+    if args.write {
+        // `cargo xtask bench` runs it at the root of the workspace.
+        report.write_json("docs/bench.json".as_ref())?;
+        report.write_chart("docs/bench.svg".as_ref())?;
+        report.write_document("docs/BENCH.md".as_ref())?;
+        report.write_document("README.md".as_ref())?;
     }
     Ok(())
 }

@@ -116,13 +116,19 @@ impl XdpFilter {
         let load = ["xdp-filter", "load", "-m", "native"];
         match self {
             Self::OpenPorts => {
-                run(host, &[&load[..], &["-p", "deny", "-f", "tcp,udp", sandbox::HOST_LINK]].concat())?;
+                run(
+                    host,
+                    &[&load[..], &["-p", "deny", "-f", "tcp,udp", sandbox::HOST_LINK]].concat(),
+                )?;
                 for (port, protocol) in [("22", "tcp"), ("15600", "tcp"), ("14626", "udp")] {
                     run(host, &["xdp-filter", "port", port, "-p", protocol, "-m", "dst"])?;
                 }
             }
             Self::Denied(addresses) => {
-                run(host, &[&load[..], &["-p", "allow", "-f", "ipv4", sandbox::HOST_LINK]].concat())?;
+                run(
+                    host,
+                    &[&load[..], &["-p", "allow", "-f", "ipv4", sandbox::HOST_LINK]].concat(),
+                )?;
                 deny(host, addresses)?;
             }
         }

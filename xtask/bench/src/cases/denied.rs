@@ -49,7 +49,10 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
 
 fn addresses(name: String, banned: Vec<Ipv4Addr>) -> Case {
     let rules = |kind: &str| peers::Rules {
-        sets: format!("set denied {{ type ipv4_addr; {kind} elements = {{ {} }}; }}", listed(&banned, "")),
+        sets: format!(
+            "set denied {{ type ipv4_addr; {kind} elements = {{ {} }}; }}",
+            listed(&banned, "")
+        ),
         rules: "ip saddr @denied drop".to_owned(),
     };
     let mut peers = vec![
@@ -60,11 +63,7 @@ fn addresses(name: String, banned: Vec<Ipv4Addr>) -> Case {
     if banned.len() <= ROOM_OF_XDP_FILTER {
         peers.insert(0, Peer::xdp_filter(XdpFilter::Denied(banned.clone())));
     }
-    Case {
-        bans: banned,
-        peers,
-        ..Case::new(SECTION, &name, Segment::Syn(CLOSED), Reason::Banned)
-    }
+    Case { bans: banned, peers, ..Case::new(SECTION, &name, Segment::Syn(CLOSED), Reason::Banned) }
 }
 
 fn prefixes(name: &str, networks: &[Ipv4Net], random: &mut Random) -> Case {
@@ -81,7 +80,11 @@ fn prefixes(name: &str, networks: &[Ipv4Net], random: &mut Random) -> Case {
         goal: (networks.len() > 100).then_some(0.5),
         peers: vec![
             Peer::nft("nftables, netdev ingress, an interval set", peers::INGRESS, &rules),
-            Peer::iptables("iptables + ipset, raw prerouting", &ipset("hash:net", networks), IPTABLES),
+            Peer::iptables(
+                "iptables + ipset, raw prerouting",
+                &ipset("hash:net", networks),
+                IPTABLES,
+            ),
         ],
         ..Case::new(SECTION, name, Segment::Syn(CLOSED), Reason::Denied)
     }

@@ -139,7 +139,9 @@ fn of_source(nft: &str, iptables: &str) -> Vec<Peer> {
     let rules = Rules {
         sets: "set seen { type ipv4_addr; size 1048576; flags dynamic,timeout; timeout 1m; }"
             .to_owned(),
-        rules: format!("{nft} add @seen {{ ip saddr limit rate over 1/second burst 1 packets }} drop"),
+        rules: format!(
+            "{nft} add @seen {{ ip saddr limit rate over 1/second burst 1 packets }} drop"
+        ),
     };
     let hashlimit = format!(
         "*raw\n-A PREROUTING {iptables} -m hashlimit --hashlimit-name seen --hashlimit-mode srcip \

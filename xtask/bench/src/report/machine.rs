@@ -26,15 +26,21 @@ impl Machine {
         };
         let lines = [
             ("processor", cpu("model name")),
-            ("processors", format!("{processors}, {hypervisor}; CPU 0 shares its core with: {siblings}")),
+            (
+                "processors",
+                format!("{processors}, {hypervisor}; CPU 0 shares its core with: {siblings}"),
+            ),
             ("cache", cpu("cache size")),
             ("frequency governor", governor),
             ("kernel", read("/proc/sys/kernel/osrelease")),
-            ("BPF", format!(
-                "JIT {}, hardening {}",
-                read("/proc/sys/net/core/bpf_jit_enable"),
-                read("/proc/sys/net/core/bpf_jit_harden")
-            )),
+            (
+                "BPF",
+                format!(
+                    "JIT {}, hardening {}",
+                    read("/proc/sys/net/core/bpf_jit_enable"),
+                    read("/proc/sys/net/core/bpf_jit_harden")
+                ),
+            ),
             ("attach mode", "native XDP on veth, one queue, MTU 1500".to_owned()),
             ("nodewall", said(&["git", "describe", "--always", "--dirty"])),
             ("nftables", said(&["nft", "--version"])),

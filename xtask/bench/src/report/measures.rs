@@ -33,8 +33,12 @@ pub fn of(report: &Report) -> Vec<Measure> {
     ];
     for (what, start, end) in flat {
         let of_row = |flood: &Flood| flood.name.starts_with(start) && flood.name.ends_with(end);
-        let ratios: Vec<f64> = report.floods.iter().filter(|flood| of_row(flood))
-            .filter_map(|flood| Some(nodewall(flood)?.ratio.median)).collect();
+        let ratios: Vec<f64> = report
+            .floods
+            .iter()
+            .filter(|flood| of_row(flood))
+            .filter_map(|flood| Some(nodewall(flood)?.ratio.median))
+            .collect();
         if ratios.len() > 1 {
             let most = ratios.iter().copied().fold(f64::MIN, f64::max);
             let least = ratios.iter().copied().fold(f64::MAX, f64::min);
@@ -47,7 +51,8 @@ pub fn of(report: &Report) -> Vec<Measure> {
         }
     }
     for scaled in report.scaled.iter().filter(|scaled| scaled.who == "nodewall") {
-        let bare = report.scaled.iter().find(|bare| bare.name == scaled.name && bare.who != scaled.who);
+        let bare =
+            report.scaled.iter().find(|bare| bare.name == scaled.name && bare.who != scaled.who);
         all.push(Measure {
             goal: format!("two processors 1.8 times one: {}", scaled.name),
             found: format!(
@@ -67,21 +72,28 @@ fn no_peer_faster(report: &Report) -> Option<Measure> {
     if beside.is_empty() {
         return None;
     }
-    let faster: Vec<String> = beside.iter().flat_map(|flood| faster(flood).map(|peer| format!("{}: {}", flood.name, peer.who))).collect();
+    let faster: Vec<String> = beside
+        .iter()
+        .flat_map(|flood| faster(flood).map(|peer| format!("{}: {}", flood.name, peer.who)))
+        .collect();
     Some(Measure {
-        goal: format!("no peer that does the same job is faster, in {} rows with peers", beside.len()),
+        goal: format!(
+            "no peer that does the same job is faster, in {} rows with peers",
+            beside.len()
+        ),
         found: if faster.is_empty() { "none is".to_owned() } else { faster.join("; ") },
         met: faster.is_empty(),
     })
 }
 
-/// Those peers that did better than nodewall in most rounds.
+/// Those peers whose median is better than nodewall's.
 pub fn faster(flood: &Flood) -> impl Iterator<Item = &Entry> {
     let ours = nodewall(flood).map_or(f64::MAX, |ours| ours.mpps.median);
     flood.entries.iter().skip(2).filter(move |entry| entry.mpps.median > ours)
 }
 
-fn nodewall(flood: &Flood) -> Option<&Entry> {
+/// How the filter did.
+pub fn nodewall(flood: &Flood) -> Option<&Entry> {
     flood.entries.iter().find(|entry| entry.who == "nodewall")
 }
 

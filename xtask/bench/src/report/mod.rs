@@ -204,8 +204,7 @@ impl Report {
     }
 
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let text = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         serde_json::from_slice(&text)
             .with_context(|| format!("{} is not what `--json` writes", path.display()))
     }

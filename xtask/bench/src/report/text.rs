@@ -44,7 +44,8 @@ pub fn flood(flood: &Flood) -> String {
     let mut text = format!("{}\n", flood.name);
     for Entry { who, mpps, ratio, nanoseconds, goal } in &flood.entries {
         let nanoseconds = nanoseconds.map_or(String::new(), |value| format!("{value:4.0} ns"));
-        let goal = goal.map_or(String::new(), |goal| said(ratio.median >= goal, &format!("{goal:.2}")));
+        let goal =
+            goal.map_or(String::new(), |goal| said(ratio.median >= goal, &format!("{goal:.2}")));
         let _ = writeln!(
             text,
             "  {who:<54} {:6.2} Mpps ({:5.2} to {:5.2}) {:5.2} of the ceiling {nanoseconds:>8}  {goal}",
