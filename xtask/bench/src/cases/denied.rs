@@ -1,6 +1,9 @@
 //! Sources that are denied: bans of addresses, and lists of prefixes.
 
-use std::net::Ipv4Addr;
+use std::{
+    fmt::{Display, Write as _},
+    net::Ipv4Addr,
+};
 
 use bench::flood::Sources;
 use filter_common::Reason;
@@ -90,10 +93,10 @@ fn prefixes(name: &str, networks: &[Ipv4Net], random: &mut Random) -> Case {
     }
 }
 
-fn ipset<T: ToString>(kind: &str, members: &[T]) -> String {
+fn ipset<T: Display>(kind: &str, members: &[T]) -> String {
     let mut text = format!("create denied {kind} hashsize 524288 maxelem 2000000\n");
     for member in members {
-        text.push_str(&format!("add -exist denied {}\n", member.to_string()));
+        let _ = writeln!(text, "add -exist denied {member}");
     }
     text
 }

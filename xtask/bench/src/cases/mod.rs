@@ -9,7 +9,7 @@ mod random;
 mod rules;
 mod state;
 
-use std::net::Ipv4Addr;
+use std::{fmt::Display, net::Ipv4Addr};
 
 use bench::flood::Sources;
 use filter_common::Reason;
@@ -146,8 +146,7 @@ fn everywhere() -> Sources {
 }
 
 /// Lines with commas between them, as both policies and nftables take lists.
-fn listed<T: ToString>(items: &[T], quote: &str) -> String {
-    let words: Vec<String> =
-        items.iter().map(|item| format!("{quote}{}{quote}", item.to_string())).collect();
+fn listed<T: Display>(items: &[T], quote: &str) -> String {
+    let words: Vec<String> = items.iter().map(|item| format!("{quote}{item}{quote}")).collect();
     words.join(",\n")
 }
