@@ -39,13 +39,18 @@ use filter_common::{
 use crate::{egress::SkbPacket, packet::XdpPacket, state::XdpState};
 
 /// Judges one received frame and counts it.
+// Into what the macro wraps around it: the call would cost every packet.
 #[xdp(frags)]
+#[inline(always)]
 pub fn nodewall(context: XdpContext) -> u32 {
     let interface = context.ingress_ifindex() as u32;
     let Some(state) = XdpState::new(context.as_ptr(), interface) else {
         // It looks up a fixed place in an array, which is always found.
         return xdp_action::XDP_DROP;
     };
+    if cfg!(feature = "until_state") {
+        return xdp_action::XDP_DROP + (state.raw_ip() as u32);
+    }
     // SAFETY: a value of the map.
     let packet = XdpPacket::new(&context, unsafe { scratch::word(state.block()) });
     // SAFETY: a value of the map.
@@ -53,14 +58,23 @@ pub fn nodewall(context: XdpContext) -> u32 {
     let outcome = match read::packet(&packet, state.raw_ip(), parsed) {
         Reason::Rule => {
             let parsed = scratch::settled(parsed);
+            if cfg!(feature = "until_read") {
+                return xdp_action::XDP_DROP;
+            }
             let outcome = judge_parsed(&packet.again(&context), parsed, &state);
-            flow_log::count(&state, parsed, &outcome, packet.length());
+            if !cfg!(feature = "until_count") {
+                flow_log::count(&state, parsed, &outcome, packet.length());
+            }
             outcome
         }
         reason => judge_unread(reason, &state),
     };
-    state.count(&outcome, packet.length());
-    events::tell(&state, &outcome, packet.length());
+    if !cfg!(feature = "until_verdict") {
+        state.count(&outcome, packet.length());
+    }
+    if !cfg!(feature = "until_flow_log") {
+        events::tell(&state, &outcome, packet.length());
+    }
     if globals::probe(ON) {
         probe::answer(&outcome);
     }

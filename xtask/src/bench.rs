@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
+use toolchain::Toolchain;
 
 use crate::{outer, program, setup};
 
-/// Measures the filter side by side with the bare programs (needs root; `--help` shows the options).
+/// Measures the filter beside the bare programs and other filters (needs root; `--help` shows the options).
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
@@ -15,12 +16,42 @@ pub struct Args {
     options: Vec<OsString>,
 }
 
+/// The feature of filter-ebpf that ends the program after a step, and what it
+/// has done by then that it had not before. The last is the program as it is.
+const STEPS: [(&[&str], &str); 6] = [
+    (&["until_state"], "the interface's entry and block, the generation in force"),
+    (&["until_read"], "reading Ethernet, IPv4 and TCP; what was read, through memory"),
+    (&["until_verdict"], "the verdict - essentials, lists, bans, the rule of the port"),
+    (&["until_count"], "the interface's counters"),
+    (&["until_flow_log"], "asking whether flows are counted"),
+    (&[], "asking whether the drop is told, the whole program"),
+];
+
 /// Builds everything optimised, then measures.
 pub fn run(args: &Args) -> Result<()> {
-    setup::ensure()?;
+    let toolchain = setup::ensure()?;
     let nodewall = program::build(true)?;
     let mut command = outer::cargo();
     command.args(["run", "--quiet", "--release", "--package", "bench", "--"]);
-    command.arg("--binary").arg(nodewall).args(&args.options);
-    outer::run(&mut command)
+    command.arg("--binary").arg(nodewall);
+    command.arg("--steps").arg(steps(&toolchain)?);
+    outer::run(command.args(&args.options))
+}
+
+/// Builds the program up to each step; returns where the objects are.
+fn steps(toolchain: &Toolchain) -> Result<std::path::PathBuf> {
+    let package = outer::workspace().join("filter-ebpf");
+    let all = outer::workspace().join("target/steps");
+    if all.exists() {
+        std::fs::remove_dir_all(&all)?;
+    }
+    for (number, (features, does)) in STEPS.iter().enumerate() {
+        toolchain.build_object(
+            &package,
+            "nodewall",
+            features,
+            &all.join(format!("{number} {does}")),
+        )?;
+    }
+    Ok(all)
 }

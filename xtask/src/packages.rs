@@ -14,12 +14,17 @@ pub struct Package {
     pub purpose: &'static str,
 }
 
-const PACKAGES: [Package; 9] = [
+const PACKAGES: [Package; 11] = [
     Package { name: "qemu-system-x86", purpose: "`cargo xtask vm` boots kernels in it" },
     Package { name: "busybox-static", purpose: "the user space of those virtual machines" },
     Package { name: "iperf3", purpose: "`cargo xtask bench` measures TCP throughput with it" },
     Package { name: "xdp-tools", purpose: "`cargo xtask bench` compares with its xdp-filter" },
-    Package { name: "nftables", purpose: "the tests make containers with it, as Docker does" },
+    Package {
+        name: "nftables",
+        purpose: "the tests make containers with it, as Docker does; `cargo xtask bench` compares with it",
+    },
+    Package { name: "iptables", purpose: "`cargo xtask bench` compares with it" },
+    Package { name: "ipset", purpose: "`cargo xtask bench` gives iptables its sets" },
     Package {
         name: "systemd",
         purpose: "the tests rate the service's unit with its systemd-analyze",
@@ -120,7 +125,17 @@ mod tests {
         let missing: Vec<_> = not_among(known).iter().map(|package| package.name).collect();
         assert_eq!(
             missing,
-            ["iperf3", "xdp-tools", "nftables", "systemd", "mmdebstrap", "g++", "lintian"]
+            [
+                "iperf3",
+                "xdp-tools",
+                "nftables",
+                "iptables",
+                "ipset",
+                "systemd",
+                "mmdebstrap",
+                "g++",
+                "lintian"
+            ]
         );
     }
 

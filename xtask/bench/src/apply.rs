@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path, time::Instant};
 use anyhow::{Result, ensure};
 use sandbox::{Instance, Policy, Sandbox};
 
-use crate::report::{Goal, Report, Row, median};
+use crate::report::{Report, Row};
 
 const RULES: u32 = 10_000;
 const ADDRESSES: u32 = 100_000;
@@ -49,16 +49,7 @@ pub fn measure(rounds: u32, binary: &Path, report: &mut Report) -> Result<()> {
         daemon.stop()?;
     }
     for ((name, _), seconds) in cases.iter().zip(seconds) {
-        let (value, spread) = median(seconds);
-        report.add(Row {
-            name: (*name).to_owned(),
-            value,
-            spread,
-            unit: "s",
-            ratio: None,
-            against: None,
-            goal: Some(Goal::Below(GOAL)),
-        });
+        report.add(Row::of(name, seconds, "s").below(GOAL));
     }
     Ok(())
 }

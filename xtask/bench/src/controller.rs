@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Instant};
 use anyhow::{Context as _, Result, ensure};
 use sandbox::{Instance, Policy, Sandbox};
 
-use crate::report::{Goal, Report, Row, median};
+use crate::report::{Report, Row};
 
 /// The policy that the demonstration runs.
 pub const POLICY: &str = include_str!("../../assets/policy.toml");
@@ -41,27 +41,13 @@ pub fn measure(rounds: u32, binary: &Path, report: &mut Report) -> Result<()> {
         memory.push(resident(daemon.pid())?);
         daemon.stop()?;
     }
-    for (name, values, unit, goal) in [
-        ("daemon: start until every interface is guarded", guards, "ms", None),
-        (
-            "daemon: start to the first judged packet, seen in its counters",
-            starts,
-            "ms",
-            Some(300.0),
-        ),
-        ("daemon: resident memory with the default policy", memory, "MB", Some(40.0)),
-    ] {
-        let (value, spread) = median(values);
-        report.add(Row {
-            name: name.to_owned(),
-            value,
-            spread,
-            unit,
-            ratio: None,
-            against: None,
-            goal: goal.map(Goal::Below),
-        });
-    }
+    report.add(Row::of("daemon: start until every interface is guarded", guards, "ms"));
+    report.add(
+        Row::of("daemon: start to the first judged packet, seen in its counters", starts, "ms")
+            .below(300.0),
+    );
+    report
+        .add(Row::of("daemon: resident memory with the default policy", memory, "MB").below(40.0));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use sandbox::Sandbox;
 
 use crate::{
     iperf::{self, Direction},
-    report::{Goal, Report, Row, median},
+    report::{Report, Row},
     throughput::{NUMBER, interface, plane},
 };
 
@@ -33,23 +33,14 @@ pub fn measure(rounds: u32, object: Option<&[u8]>, report: &mut Report) -> Resul
                 (Ok(one), Ok(other)) if first => (one, other),
                 (Ok(one), Ok(other)) => (other, one),
                 (Err(error), _) | (_, Err(error)) => {
-                    report.leave_out(format!("what the classifier costs: {error:#}"));
+                    report.leave_out_all("what the classifier costs", &format!("{error:#}"));
                     return Ok(());
                 }
             };
             rates.push(rate_of.0);
             ratios.push(rate_of.0 / rate_of.1);
         }
-        let (value, spread) = median(rates);
-        report.add(Row {
-            name: name.to_owned(),
-            value,
-            spread,
-            unit: "Gb/s",
-            ratio: Some(median(ratios).0),
-            against: Some("without it"),
-            goal: Some(Goal::RatioAtLeast(0.95)),
-        });
+        report.add(Row::of(name, rates, "Gb/s").at_least(0.95, ratios, "without it"));
     }
     Ok(())
 }

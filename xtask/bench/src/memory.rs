@@ -18,7 +18,7 @@ use filter_user::{
 
 use crate::{
     controller,
-    report::{Goal, Report, Row},
+    report::{Report, Row},
 };
 
 /// Megabytes of 10^6 bytes.
@@ -60,7 +60,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
             fill(data, map.places)?;
         }
     }
-    add(report, "  the same, four generations with lists, all connections counted")?;
+    add(report, "the same, four generations with lists, all connections counted")?;
     drop(plane);
     Ok(())
 }
@@ -80,16 +80,7 @@ fn add(report: &mut Report, name: &str) -> Result<()> {
             bytes += map.bytes;
         }
     }
-    let value = bytes as f64 / 1e6;
-    report.add(Row {
-        name: name.to_owned(),
-        value,
-        spread: (value, value),
-        unit: "MB",
-        ratio: None,
-        against: None,
-        goal: Some(Goal::Below(GOAL)),
-    });
+    report.add(Row::of(name, vec![bytes as f64 / 1e6], "MB").below(GOAL));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use sandbox::{Sandbox, Veth};
 
 use crate::{
     iperf::{self, Direction},
-    report::{Goal, Report, Row, median},
+    report::{Report, Row},
 };
 use bench::flood::Instruments;
 
@@ -39,7 +39,7 @@ pub fn measure(rounds: u32, object: Option<&[u8]>, report: &mut Report) -> Resul
             let bare = match bare {
                 Ok(bare) => bare,
                 Err(error) => {
-                    report.leave_out(format!("throughput: {error:#}"));
+                    report.leave_out_all("throughput", &format!("{error:#}"));
                     return Ok(());
                 }
             };
@@ -51,16 +51,7 @@ pub fn measure(rounds: u32, object: Option<&[u8]>, report: &mut Report) -> Resul
             rates.push(ours);
             ratios.push(ours / bare);
         }
-        let (value, spread) = median(rates);
-        report.add(Row {
-            name: name.to_owned(),
-            value,
-            spread,
-            unit: "Gb/s",
-            ratio: Some(median(ratios).0),
-            against: Some("the bare pass"),
-            goal: Some(Goal::RatioAtLeast(0.95)),
-        });
+        report.add(Row::of(name, rates, "Gb/s").at_least(0.95, ratios, "the bare pass"));
     }
     Ok(())
 }
