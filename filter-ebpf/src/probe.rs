@@ -1,7 +1,7 @@
 //! The world of a program that judges for a question, see
 //! `filter_common::tables::probe`.
 
-use core::ptr::NonNull;
+use core::{arch::asm, ptr::NonNull};
 
 use filter_common::{
     FlowKey, Outcome, Socket,
@@ -48,9 +48,15 @@ pub fn ask(key: &FlowKey) {
 /// The buckets of a source that has none.
 #[inline(always)]
 pub fn idle() -> Option<Buckets> {
-    let probe = NonNull::new(maps::PROBE.get_ptr_mut(0)?)?;
+    let mut probe = maps::PROBE.get_ptr_mut(0)?;
+    // SAFETY: the instruction changes nothing; but the compiler must take it
+    // that it may, and so adds to the address only when that is no null: Linux
+    // 6.1 refuses the program else.
+    unsafe {
+        asm!("{probe} = {probe}", probe = inout(reg) probe, options(nomem, nostack));
+    }
     // SAFETY: in a map's value.
-    Some(unsafe { Buckets::new(NonNull::new_unchecked(&raw mut (*probe.as_ptr()).idle)) })
+    Some(unsafe { Buckets::new(NonNull::new_unchecked(&raw mut (*probe).idle)) })
 }
 
 /// The socket that it was told of, as its number. `answers`: the segment may
