@@ -16,6 +16,7 @@ const BUDGETS: [(Kernel, &str, [u64; 4]); 9] = [
     (Kernel::V6_12, "nodewall_egress", [24_200, 19_800, 11_400, 288]),
     (Kernel::V6_12, "nodewall_slots", [15_600, 19_000, 10_200, 340]),
     (Kernel::V7_2, "nodewall", [152_000, 116_000, 65_000, 480]),
+    // Of these two what 6.18 told, and of the stack what the first one may have.
     (Kernel::V7_2, "nodewall_egress", [26_200, 19_800, 11_400, 480]),
     (Kernel::V7_2, "nodewall_slots", [29_600, 19_000, 10_200, 480]),
 ];
