@@ -235,7 +235,7 @@ fn what_stands_now_counts() {
     assert_eq!(said["rule"], "new");
 }
 
-/// Has the host send a datagram to the peer, which says nothing to it.
+/// Has the host send a datagram to the peer, where nobody listens.
 fn sends(guarded: &Guarded, from: u16, to: u16) {
     let from = guarded.world.host_ipv4(from);
     let send = || UdpSocket::bind(from)?.send_to(b"x", (PEER_IPV4, to));
@@ -284,7 +284,9 @@ fn thousands_of_questions_and_a_replay_change_nothing() {
     guarded.ok(&["ban", "192.0.2.0/24"]);
     eventually("all has come, and the connection is counted", || {
         let status = guarded.status();
-        status.packets("port_closed") == 1 && status.packets("icmp") == 1 && held(&guarded) == 1
+        // The ping, and that nobody listens at the peer.
+        let icmp = status.packets("icmp");
+        status.packets("port_closed") == 1 && icmp == 2 && held(&guarded) == 1
     });
     // The program's first load has its own time; then the network says nothing for a while.
     is(&guarded, &format!("tcp {peer}:1 > {host}:23"), "drop", "port_closed");
@@ -332,8 +334,6 @@ fn thousands_of_questions_and_a_replay_change_nothing() {
         tries += 1;
         assert!(tries < 3, "changed:\n{before:#?}\n{after:#?}");
     }
-    // And the next real one is the first since.
-    raw.send(&ip().udp(4000, 5000).payload([7; 24]).build()).expect("sent");
     drop((stream, server));
 }
 
