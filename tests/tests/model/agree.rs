@@ -33,7 +33,7 @@ fn regressions() -> PathBuf {
 /// Plays a case on both.
 fn attempt(kernel: &mut Kernel, case: &Case) -> Result<Played, Difference> {
     let prepared = case.prepare().unwrap_or_else(|error| panic!("{error}\n{case}"));
-    let (start, fragments) = kernel.next();
+    let (start, fragments) = kernel.next_case();
     let model = play(case, &prepared, &mut Host::beside(fragments), start);
     let program = play(case, &prepared, kernel, start);
     compare(("the model", &model), ("the program", &program))?;

@@ -75,7 +75,7 @@ fn they_are_judged_as_expected() {
         let model = play(case, &prepared, &mut Host::default(), START);
         assert_eq!(told(&model, &prepared), *expected, "{name}, by the model");
         if let Some(kernel) = &mut kernel {
-            let (start, _) = kernel.next();
+            let (start, _) = kernel.next_case();
             let program = play(case, &prepared, kernel, start);
             assert_eq!(told(&program, &prepared), *expected, "{name}, by the program");
         }
