@@ -13,8 +13,10 @@ use nodewall_tests::model::{
     Case, Difference, Found, Host, Interface, Kernel, Played, Step, compare, play,
 };
 
-use crate::common::{ACTS, fresh_seed, search};
+use crate::common::{fresh_seed, search};
 
+/// Acts of a case, at most: a change of policy waits for all CPUs, so each has many packets.
+const ACTS: usize = 400;
 /// Of each run.
 const PACKETS: usize = 100_000;
 /// More than these from the fresh seed: how many packets.
