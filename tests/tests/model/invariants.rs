@@ -21,7 +21,7 @@ use nodewall_tests::model::{
 use crate::common::{ACTS, START, search};
 
 /// Of each property; a case that breaks one is found early or never.
-const PACKETS: usize = 20_000;
+const PACKETS: usize = 10_000;
 
 fn differs<T>(text: String) -> Result<T, Difference> {
     Err(Difference(text))
