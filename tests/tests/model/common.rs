@@ -12,6 +12,12 @@ pub const ACTS: usize = 100;
 /// Names the seed to search from in the place of a fresh one.
 const SEED: &str = "NODEWALL_MODEL_SEED";
 
+/// Whether this is a guest of `cargo xtask vm`: its processor is emulated, and it has none of
+/// the repository's files.
+pub fn in_guest() -> bool {
+    env::var_os("NODEWALL_VM").is_some()
+}
+
 /// Another one in each run, unless the environment names it.
 pub fn fresh_seed() -> u64 {
     if let Ok(text) = env::var(SEED) {
