@@ -151,8 +151,8 @@ pub fn rate_refusal<S: State>(state: &S, charged: &Charged<'_>, scope: usize) ->
     let Charged { rule, source, charge, now, .. } = *charged;
     let limits = rule.at(scope);
     let Some(buckets) = find(state, rule, scope, source) else {
-        // One that is idle, then: it refuses only what is larger than it is. To
-        // judge by that later would let the reason depend on who was here before.
+        // Idle ones refuse only what is larger than they are. Where that is left
+        // for later, the reason depends on who was here before.
         return match charge {
             Charge::Packet { length, .. }
                 if limits.bytes.is_set() && limits.bytes.cost(length) > limits.bytes.window =>

@@ -5,16 +5,10 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, MapData, MapError},
 };
-use filter_common::{
-    Address, known,
-    table::Rates,
-    tables::{INTERFACES, total_place},
-};
+use filter_common::{Address, known, table::Rates, tables::INTERFACES};
 
 use super::{DataPlane, MapFault};
 use crate::model::Contents;
-
-const TOTALS_READ: u32 = 2;
 
 impl DataPlane {
     /// The words of all tables that packets write. `rules`: how many numbers of
@@ -30,11 +24,10 @@ impl DataPlane {
             let entry = entry?;
             Ok((entry.key, words(entry.rates)))
         });
-        let total = |place: u32| {
-            let strangers = place % TOTALS_READ == 1;
-            let rates = self.sources.part(place / TOTALS_READ, strangers)?;
-            Ok(((place / TOTALS_READ, strangers), words(rates)))
-        };
+        let totals = (0..rules).flat_map(|rule| [(rule, false), (rule, true)]);
+        let totals = totals.map(|(rule, strangers)| {
+            Ok(((rule, strangers), words(self.sources.part(rule, strangers)?)))
+        });
         let interfaces: Array<&MapData, u64> =
             self.ebpf.map("INTERFACE_RATES").map_or_else(none, Array::try_from).map_err(fault)?;
         let interface = |place: u32| {
@@ -43,7 +36,7 @@ impl DataPlane {
         };
         Ok(Contents {
             sources: sources.collect::<Result<_, MapFault>>()?,
-            totals: (0..total_place(rules, false)).map(total).collect::<Result<_, MapFault>>()?,
+            totals: totals.collect::<Result<_, MapFault>>()?,
             interfaces: (0..INTERFACES * 4).map(interface).collect::<Result<_, MapFault>>()?,
             fragments: self.fragments.entries()?,
             flows: self.flows.all(),

@@ -82,7 +82,7 @@ impl Kernel {
     ///
     /// # Panics
     /// If the program cannot be loaded.
-    pub fn next(&mut self) -> (u64, Fragments) {
+    pub fn next_case(&mut self) -> (u64, Fragments) {
         if self.next >= LAST {
             self.probe = None;
         }
@@ -97,7 +97,7 @@ impl Kernel {
     }
 
     fn probe(&mut self) -> &mut Probe {
-        self.probe.as_mut().unwrap_or_else(|| panic!("no program is loaded before `next`"))
+        self.probe.as_mut().unwrap_or_else(|| panic!("no program is loaded before `next_case`"))
     }
 
     fn plane(&mut self) -> &mut DataPlane {

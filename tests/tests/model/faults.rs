@@ -2,7 +2,7 @@
 
 use nodewall_tests::model::{Case, Fault, Host, compare, play};
 
-use crate::common::{ACTS, START, search};
+use crate::common::{ACTS, START, in_guest, search};
 
 /// As many as CI has the kernel judge.
 const BUDGET: usize = 100_000;
@@ -11,6 +11,10 @@ const SMALL: usize = 3;
 
 #[test]
 fn every_planted_fault_is_found_and_made_small() {
+    if in_guest() {
+        println!("not here: no kernel has a part in it");
+        return;
+    }
     for fault in Fault::ALL {
         let found = search(1, BUDGET, ACTS, |case| {
             let prepared = case.prepare().unwrap_or_else(|error| panic!("{error}\n{case}"));

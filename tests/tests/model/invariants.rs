@@ -18,10 +18,10 @@ use nodewall_tests::model::{
     Case, Difference, Host, Interface, Played, Prepared, Step, play, play_with, told,
 };
 
-use crate::common::{ACTS, START, search};
+use crate::common::{ACTS, START, fresh_seed, in_guest, search};
 
 /// Of each property; a case that breaks one is found early or never.
-const PACKETS: usize = 20_000;
+const PACKETS: usize = 10_000;
 
 fn differs<T>(text: String) -> Result<T, Difference> {
     Err(Difference(text))
@@ -30,7 +30,11 @@ fn differs<T>(text: String) -> Result<T, Difference> {
 /// Draws cases and holds each to a property.
 #[track_caller]
 fn always(property: impl Fn(&Case, &Prepared) -> Result<Played, Difference>) {
-    for seed in [1, crate::common::fresh_seed()] {
+    if in_guest() {
+        println!("not here: no kernel has a part in it");
+        return;
+    }
+    for seed in [1, fresh_seed()] {
         println!("seed {seed}");
         let seen = search(seed, PACKETS, ACTS, |case| property(case, &prepared(case)));
         if let Err(found) = seen {

@@ -39,6 +39,22 @@ fn over(reason: Reason, scope: Scope) -> Expected {
 
 const OPEN: fn() -> Expected = || Expected::rule("shared");
 
+/// Found by `tests/tests/model`: a network that had no buckets yet left it to the total.
+#[test]
+fn what_is_larger_than_a_burst_is_refused_in_its_own_scope_from_the_first() {
+    with_kernel(|kernel| {
+        kernel.policy(&policy(
+            "shared",
+            "[rule.per_network]\nbytes = { rate = \"1kB/h\", burst = 99 }\n\
+             [rule.total]\npackets = { rate = \"1/h\", burst = 1 }\n",
+        ));
+        let small = frame().eth().ipv4("203.0.113.1", HOST).udp(4000, 22).payload([0; 20]).build();
+        kernel.expect("the total's only packet", &small, OPEN());
+        let larger = over(Reason::ByteRate, Scope::PerNetwork);
+        each(kernel, udp, &[("203.0.112.1", larger), ("203.0.112.1", larger)]);
+    });
+}
+
 #[test]
 fn a_network_shares_what_its_sources_may() {
     with_kernel(|kernel| {

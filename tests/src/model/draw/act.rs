@@ -73,24 +73,24 @@ pub fn acts() -> impl Strategy<Value = Act> {
     let socket = select(vec![Socket::Live, Socket::HalfOpen, Socket::Cookie, Socket::None]);
     let scope = || select(Scope::ALL);
     prop_oneof![
-        16 => wait().prop_map(Act::Wait),
-        24 => (packets(), times()).prop_map(|(packet, times)| Act::Packets(packet, times)),
-        4 => (packets(), vec((any::<Index>(), any::<u8>()), 0..4), weighted(0.4, any::<Index>()))
+        30 => wait().prop_map(Act::Wait),
+        50 => (packets(), times()).prop_map(|(packet, times)| Act::Packets(packet, times)),
+        8 => (packets(), vec((any::<Index>(), any::<u8>()), 0..4), weighted(0.4, any::<Index>()))
             .prop_map(|(packet, changes, cut)| Act::Broken(packet, changes, cut)),
-        1 => (interface, raw).prop_map(|(interface, bytes)| Act::Raw(interface, bytes)),
-        6 => (sent(), short()).prop_map(|(packet, wait)| Act::Exchange(packet, wait)),
+        2 => (interface, raw).prop_map(|(interface, bytes)| Act::Raw(interface, bytes)),
+        10 => (sent(), short()).prop_map(|(packet, wait)| Act::Exchange(packet, wait)),
         2 => (sent(), short()).prop_map(|(packet, wait)| Act::Answered(packet, wait)),
-        4 => (packets_of(tcp()), socket, times())
+        8 => (packets_of(tcp()), socket, times())
             .prop_map(|(packet, socket, times)| Act::Connection(packet, socket, times)),
         1 => (packets_of(opening()), times()).prop_map(|(packet, times)| Act::Known(packet, times)),
-        4 => (packets_of(opening()), 0..pool::RULES.len(), scope(), 0..5_u32)
+        8 => (packets_of(opening()), 0..pool::RULES.len(), scope(), 0..5_u32)
             .prop_map(|(packet, rule, scope, held)| Act::Held(packet, rule, scope, held)),
         2 => (sent(), tables(), select(vec![Stage::Open, Stage::Begun, Stage::Closing]), short())
             .prop_map(|(packet, table, stage, wait)| Act::Recorded(packet, table, stage, wait)),
-        4 => (packets(), vec(later, 1..5)).prop_map(|(packet, later)| Act::Datagram(packet, later)),
-        2 => any::<Index>().prop_map(Act::Switch),
-        1 => (net(), weighted(0.9, wait())).prop_map(|(net, time)| Act::Ban(net, time)),
-        1 => net().prop_map(Act::Unban),
+        8 => (packets(), vec(later, 1..5)).prop_map(|(packet, later)| Act::Datagram(packet, later)),
+        1 => any::<Index>().prop_map(Act::Switch),
+        2 => (net(), weighted(0.9, wait())).prop_map(|(net, time)| Act::Ban(net, time)),
+        2 => net().prop_map(Act::Unban),
     ]
 }
 
