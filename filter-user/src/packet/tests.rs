@@ -156,7 +156,7 @@ fn errors_say_where_and_what() {
         (": tcp 192.0.2.1:1 > 192.0.2.2:2", 1, "`` is no name"),
         ("..: tcp 192.0.2.1:1 > 192.0.2.2:2", 1, "`..` is no name"),
         // A terminal would obey the escape.
-        ("tcp 192.0.2.1:1\u{1b}[2J > 192.0.2.2:2", 17, "`1\\u{1b}[2J` is no port"),
+        ("tcp 192.0.2.1:1\u{1b}[2J > 192.0.2.2:2", 15, "`1\\u{1b}[2J` is no port"),
         ("tcp", 4, "here is missing the sender"),
         ("tcp 192.0.2.1:1", 16, "here is missing `>`"),
         ("tcp 192.0.2.1:1 192.0.2.2:2", 17, "`192.0.2.2:2` stands where `>` should"),

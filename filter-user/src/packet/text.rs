@@ -20,8 +20,10 @@ use crate::{
 /// that programs are given (RFC 6335, section 6).
 const SOURCE_PORT: u16 = 49_152;
 
-/// Names of ICMP messages: type and code over IPv4, and over IPv6.
-const MESSAGES: [(&str, (u8, u8), (u8, u8)); 5] = [
+/// The name of an ICMP message: type and code over IPv4, and over IPv6.
+type Message = (&'static str, (u8, u8), (u8, u8));
+
+const MESSAGES: [Message; 5] = [
     ("echo", (8, 0), (128, 0)),
     ("echo-reply", (0, 0), (129, 0)),
     ("unreachable", (3, 1), (1, 3)),

@@ -170,6 +170,8 @@ fn libfuzzer(fuzzer: &Fuzzer) -> Command {
     command
         .arg(format!("-rss_limit_mb={MEMORY_MB}"))
         .arg(format!("-timeout={PATIENCE}"))
+        // Slower ones are findings, and no others.
+        .arg(format!("-report_slow_units={PATIENCE}"))
         .env("RUST_BACKTRACE", "1");
     command
 }
@@ -183,7 +185,8 @@ fn keep(fuzzer: &Fuzzer, runs: &Path) -> Result<()> {
     fs::create_dir_all(&new).with_context(|| format!("cannot make {}", new.display()))?;
     let old = workspace().join(CORPUS).join(&fuzzer.name);
     let status = libfuzzer(fuzzer)
-        .args(["-set_cover_merge=1"])
+        // By what is reached, not how often: so they stay few.
+        .args(["-set_cover_merge=1", "-use_counters=0"])
         .args([&new, &old, &runs.join("corpus").join(&fuzzer.name)])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
