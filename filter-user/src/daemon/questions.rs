@@ -30,7 +30,7 @@ use crate::{
 /// The program that answers single questions, loaded with the first of them.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    probe: Mutex<Option<Probe>>,
+    probe: Mutex<Option<Box<Probe>>>,
 }
 
 impl From<PacketError> for Failure {
@@ -53,7 +53,7 @@ impl Questions {
         let probe = match place.take() {
             Some(probe) => probe,
             None => match load(owner, Origin::explain_probe).await {
-                Ok(probe) => probe,
+                Ok(probe) => Box::new(probe),
                 Err(error) => return refused(Failure::from(&error)),
             },
         };

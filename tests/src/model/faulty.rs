@@ -209,7 +209,7 @@ impl State for Faulty<'_> {
 
     fn fragment(&self, index: u32) -> Option<Entry<Word>> {
         let places = filter_common::tables::fragments::WAYS;
-        if self.has(Fault::FragmentPlace) && index % places == 0 {
+        if self.has(Fault::FragmentPlace) && index.is_multiple_of(places) {
             return None;
         }
         self.0.fragment(index)

@@ -22,7 +22,7 @@ use crate::{
 /// Something for the owner to do.
 pub(super) enum Task {
     Command { command: Command, reply: oneshot::Sender<Answer> },
-    Explain { packet: Packet, probe: Probe, reply: oneshot::Sender<(Probe, Answer)> },
+    Explain { packet: Packet, probe: Box<Probe>, reply: oneshot::Sender<(Box<Probe>, Answer)> },
     Origin { reply: oneshot::Sender<Arc<Origin>> },
     Place { interface: Option<String>, reply: oneshot::Sender<Result<Place, DaemonError>> },
     RuleNames { reply: oneshot::Sender<HashMap<u32, String>> },
@@ -77,8 +77,8 @@ impl OwnerHandle {
     pub(in crate::daemon) async fn explain(
         &self,
         packet: Packet,
-        probe: Probe,
-    ) -> Result<(Probe, Answer), DaemonError> {
+        probe: Box<Probe>,
+    ) -> Result<(Box<Probe>, Answer), DaemonError> {
         self.told(|reply| Task::Explain { packet, probe, reply }).await
     }
 
