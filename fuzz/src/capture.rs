@@ -92,7 +92,7 @@ struct Pieces<'a> {
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.rest.len() % 7 == 3 && self.cut % 2 == 0 {
+        if self.rest.len() % 7 == 3 && self.cut.is_multiple_of(2) {
             self.cut += 1;
             return Err(io::ErrorKind::Interrupted.into());
         }
