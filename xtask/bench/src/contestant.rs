@@ -63,7 +63,7 @@ impl Who<'_> {
 enum Guard {
     Bare(&'static str),
     Nodewall(Box<DataPlane>),
-    Other(Option<Xdp>),
+    Other(Option<Box<Xdp>>),
 }
 
 /// It, ready. Fields are dropped in this order.
@@ -141,7 +141,7 @@ impl Contestant {
                     // Without XDP a link takes the generator's frames only so.
                     sandbox.veth.a.set_offload(Offload::Gro, true)?;
                 }
-                Guard::Other(peer.set_up(&sandbox, floods.scratch)?)
+                Guard::Other(peer.set_up(&sandbox, floods.scratch)?.map(Box::new))
             }
         };
         if !matches!(guard, Guard::Bare(_)) {
