@@ -258,6 +258,12 @@ fn told(guarded: &Guarded) -> Vec<Value> {
     ] {
         all.push(guarded.json(arguments));
     }
+    // Those are by when they were last heard of, and two may be as old.
+    for told in &mut all {
+        if let Some(flows) = told["flows"].as_array_mut() {
+            flows.sort_by_key(Value::to_string);
+        }
+    }
     all.push(guarded.ok(&["log", "--last", "4096"]).stdout.into());
     all
 }
