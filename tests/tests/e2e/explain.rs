@@ -260,7 +260,7 @@ fn told(guarded: &Guarded) -> Vec<Value> {
     }
     // Those are by when they were last heard of, and two may be as old.
     for told in &mut all {
-        if let Some(flows) = told["flows"].as_array_mut() {
+        if let Some(Value::Array(flows)) = told.get_mut("flows") {
             flows.sort_by_key(Value::to_string);
         }
     }

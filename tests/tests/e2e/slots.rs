@@ -8,8 +8,8 @@ use std::{
 };
 
 use nodewall_tests::e2e::{
-    Contained, Guarded, at_most, closed, echoes, eventually, held, holds, open, ready, rule_for,
-    scaled, silence, soon, source, within,
+    Contained, Guarded, at_most, closed, echoes, eventually, held, holds, in_vm, open, ready,
+    rule_for, scaled, silence, soon, source, within,
 };
 use sandbox::{Namespace, Outcome, Sandbox, tcp_connect, tcp_listen};
 use serde_json::json;
@@ -218,7 +218,9 @@ fn handshakes_with_a_container_side_by_side() {
     assert!(streams.len() >= 5, "{} connected", streams.len());
     // What arrives in one batch is judged before any of it is counted.
     let most = held(&guarded);
-    assert!((5..=20).contains(&most), "{most} are held");
+    // On a slow machine all come in one (NAPI takes up to 64).
+    let batch = if in_vm() { 40 } else { 20 };
+    assert!((5..=batch).contains(&most), "{most} are held");
     drop(streams);
     holds(&guarded, 0);
 }
