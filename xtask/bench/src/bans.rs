@@ -30,6 +30,9 @@ pub fn measure(rounds: u32, binary: &Path, report: &mut Report) -> Result<()> {
             Ok(took)
         };
         one.push(ban(&["192.0.2.7", "--for", "1h"])? * 1e3);
+        // There is room for the list and no more.
+        let output = instance.ctl(&["unban", "192.0.2.7"])?;
+        ensure!(output.code == Some(0), "unban failed: {}", output.stderr);
         many.push(ban(&["--from", &list.to_string_lossy(), "--for", "1h"])?);
         daemon.stop()?;
     }
