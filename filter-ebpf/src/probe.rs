@@ -53,7 +53,7 @@ pub fn idle() -> Option<Buckets> {
     // that it may, and so adds to the address only when that is no null: Linux
     // 6.1 refuses the program else.
     unsafe {
-        asm!("{probe} = {probe}", probe = inout(reg) probe, options(nomem, nostack));
+        asm!("{probe} = {probe}", probe = inout(reg) probe, options(nostack, preserves_flags));
     }
     // SAFETY: in a map's value.
     Some(unsafe { Buckets::new(NonNull::new_unchecked(&raw mut (*probe).idle)) })
