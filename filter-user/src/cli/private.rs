@@ -51,7 +51,6 @@ impl Private {
     }
 
     pub(super) fn rule_name(&self, number: u32) -> String {
-        let found = self.rules.iter().find(|(_, other)| *other == number);
-        found.map_or_else(|| format!("number {number}"), |(name, _)| name.to_owned())
+        self.rules.name_of(number)
     }
 }

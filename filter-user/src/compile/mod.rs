@@ -144,6 +144,13 @@ impl Numbers {
         self.by_name.get(name).copied()
     }
 
+    /// The name that has a number.
+    #[must_use]
+    pub fn name_of(&self, number: u32) -> String {
+        let found = self.iter().find(|(_, other)| *other == number);
+        found.map_or_else(|| unnamed(number), |(name, _)| name.to_owned())
+    }
+
     /// All names and their numbers, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
         self.by_name.iter().map(|(name, number)| (name.as_str(), *number))
@@ -160,6 +167,12 @@ impl Numbers {
     pub fn count(&self) -> u32 {
         self.next - self.first
     }
+}
+
+/// What a number without a name is called.
+#[must_use]
+pub fn unnamed(number: u32) -> String {
+    format!("number {number}")
 }
 
 /// Rates that essential traffic has on each interface: the contract's for

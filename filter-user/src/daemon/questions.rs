@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     capture::Link,
+    compile::unnamed,
     control::{
         Failure, FailureCode, IDLE, Problem, ReplayBegun, ReplayOptions, ReplayOutcome,
         ReplayRecord, ReplayRecords, Replayed, Response,
@@ -198,7 +199,7 @@ fn tell(rows: &[Row], rules: &HashMap<u32, String>) -> Replayed {
         let at = known.iter().position(|other| other == row).unwrap_or_else(|| {
             known.push(*row);
             outcomes.push(ReplayOutcome::new(row, |number| {
-                rules.get(&number).cloned().unwrap_or_else(|| format!("number {number}"))
+                rules.get(&number).cloned().unwrap_or_else(|| unnamed(number))
             }));
             known.len() - 1
         });

@@ -10,7 +10,7 @@ use aya::programs::{
 use nix::libc;
 use tracing::warn;
 
-use super::{AttachError, DataPlane, link};
+use super::{AttachError, DataPlane, Hook, link};
 use crate::policy::Attach;
 
 /// How the program runs on an interface.
@@ -118,7 +118,7 @@ impl DataPlane {
         interface: &Interface,
         attachment: &mut Attachment,
     ) -> Result<(), AttachError> {
-        let filter = super::egress::put_back(&mut self.ebpf, interface)?;
+        let filter = super::egress::attach(&mut self.ebpf, interface, Hook::Clsact)?;
         attachment.egress.put_back(filter);
         // What was begun meanwhile is known to connection tracking at most.
         Ok(self.seed()?)

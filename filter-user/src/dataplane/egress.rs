@@ -98,14 +98,6 @@ pub(super) fn hold(
     link::Held::new(link, pin).map_err(|error| refused(error.to_string()))
 }
 
-/// Puts it on again where somebody took it off, in the way of kernels that let them.
-pub(super) fn put_back(
-    ebpf: &mut Ebpf,
-    interface: &Interface,
-) -> Result<SchedClassifierLink, AttachError> {
-    attach(ebpf, interface, Hook::Clsact)
-}
-
 /// Whether a filter with that handle is the classifier.
 #[must_use]
 pub fn is_own_filter(handle: u32) -> bool {

@@ -214,13 +214,13 @@ fn handshakes_with_a_container_side_by_side() {
     let Some(Contained { world, container }) = Contained::new(8080, 80) else { return };
     let _servers = Contained::own(80).map(|at| tcp_listen(&container, at).expect("a server"));
     let guarded = Guarded::over(world, &at_most(5));
-    let streams = connect_side_by_side(&guarded, 40);
+    // What arrives in one batch is judged before any of it is counted. Where a processor is slow batches
+    // are as large as NAPI makes them (64): the most that may slip through, on each of two processors.
+    let (attempts, most) = if in_vm() { (200, 5 + 2 * 64) } else { (40, 20) };
+    let streams = connect_side_by_side(&guarded, attempts);
     assert!(streams.len() >= 5, "{} connected", streams.len());
-    // What arrives in one batch is judged before any of it is counted.
-    let most = held(&guarded);
-    // On a slow machine all come in one (NAPI takes up to 64).
-    let batch = if in_vm() { 40 } else { 20 };
-    assert!((5..=batch).contains(&most), "{most} are held");
+    let held_now = held(&guarded);
+    assert!((5..=most).contains(&held_now), "{held_now} are held");
     drop(streams);
     holds(&guarded, 0);
 }

@@ -1,14 +1,12 @@
 //! Building the fuzzers.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use toolchain::{Compiler, Toolchain};
 
+use crate::artifacts;
 use crate::outer::{self, workspace};
 
 /// Where the targets are, below the workspace: a file each.
@@ -34,18 +32,6 @@ pub struct Fuzzer {
     pub program: PathBuf,
 }
 
-/// Of what cargo says, the programs.
-#[derive(Deserialize)]
-struct Artifact {
-    target: Target,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
 /// Builds those of that name, or all.
 pub fn fuzzers(toolchain: &Toolchain, wanted: &[String], planted: bool) -> Result<Vec<Fuzzer>> {
     let known = targets()?;
@@ -66,30 +52,18 @@ pub fn fuzzers(toolchain: &Toolchain, wanted: &[String], planted: bool) -> Resul
     command
         .args(["build", "--package", "fuzz", "--bins", "--profile", "fuzz", "--target", host])
         .args(["--features", if planted { "planted" } else { "libfuzzer" }])
-        .args(["--message-format=json-render-diagnostics", "--config", &flags])
+        .args(["--config", &flags])
         // The flags are not stable ones.
         .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let mut child = command.spawn().context("cannot start cargo")?;
-    let stdout = child.stdout.take().context("cargo's output is piped")?;
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let remedy = "; if it lacks a compiler for C++, `cargo xtask setup --all` installs one";
     let mut built = Vec::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.context("cannot read what cargo says")?;
-        if let Ok(Artifact { target: Target { name }, executable: Some(program) }) =
-            serde_json::from_str(&line)
-            && known.contains(&name)
-        {
+    for artifact in artifacts::built(&mut command, "the fuzzers", remedy)? {
+        let name = artifact.target.name;
+        if let (true, Some(program)) = (known.contains(&name), artifact.executable) {
             built.push(Fuzzer { name, program });
         }
-    }
-    let status = child.wait().context("cannot wait for cargo")?;
-    if !status.success() {
-        bail!(
-            "the fuzzers did not build ({status}): what cargo said is above; if it lacks a compiler for C++, `cargo xtask setup --all` installs one"
-        );
     }
     built.retain(|fuzzer| wanted.is_empty() || wanted.contains(&fuzzer.name));
     built.sort_by(|one, other| one.name.cmp(&other.name));

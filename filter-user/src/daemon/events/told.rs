@@ -14,7 +14,7 @@ use filter_common::{
 };
 use humantime::format_rfc3339_millis;
 
-use crate::{control::DropEvent, packet, policy};
+use crate::{compile::unnamed, control::DropEvent, packet, policy};
 
 /// What the program knows by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Names {
         let port = |port| means(has::PORTS).then_some(port);
         let icmp = |number| means(has::ICMP).then_some(number);
         let name = |names: &HashMap<u32, String>, number| {
-            names.get(&number).cloned().unwrap_or_else(|| format!("number {number}"))
+            names.get(&number).cloned().unwrap_or_else(|| unnamed(number))
         };
         DropEvent {
             time: format_rfc3339_millis(SystemTime::now() - since).to_string(),

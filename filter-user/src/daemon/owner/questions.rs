@@ -70,11 +70,7 @@ impl Owner {
         let raw_ip = link == Link::RawIp;
         let arrival = Arrival { interface: number, raw_ip, times: Times::now() };
         let outcome = probe.judge(&frame, arrival)?;
-        let rule = outcome.rule.map(|rule| {
-            let mut names = self.rule_numbers.iter();
-            let found = names.find(|(_, number)| *number == rule.get());
-            found.map_or_else(|| format!("number {}", rule.get()), |(name, _)| name.to_owned())
-        });
+        let rule = outcome.rule.map(|rule| self.rule_numbers.name_of(rule.get()));
         let world = World {
             policy: &self.in_force.loaded.policy,
             bans: self.bans_that_hold(packet.source),

@@ -106,7 +106,7 @@ pub enum ProbeError {
     },
     /// The kernel does not run the program.
     #[error(
-        "the kernel does not run the program on a frame of {length} bytes: {}", root_cause(.source)
+        "the kernel does not run the program on a frame of {length} bytes: {}; leave that packet out, and please report it with the kernel's version", root_cause(.source)
     )]
     Run {
         /// Bytes.
