@@ -4,7 +4,7 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use filter_common::Reason;
@@ -74,11 +74,18 @@ const SWITCHES: u64 = 200;
 const PAUSE: Duration = Duration::from_millis(10);
 /// As fast as it goes, to hit as many packets in their middle as there may be.
 const RUSH: Duration = Duration::from_micros(200);
-const RUSHED: u64 = 8000;
+const RUSHED: u64 = 800;
+/// How often that is tried: how many are hit is chance.
+const RUSHES: u32 = 40;
 
-/// Switches to and fro while packets are judged. Gives what was counted, and
-/// how many frames of each kind were sent.
-fn switch_under_load(kernel: &mut Kernel, pause: Duration, switches: u64) -> (Counts, u64) {
+/// Switches to and fro while packets are judged, so many of them at least.
+/// Gives what was counted, and how many frames of each kind were sent.
+fn switch_under_load(
+    kernel: &mut Kernel,
+    pause: Duration,
+    switches: u64,
+    packets: u64,
+) -> (Counts, u64) {
     let (first, second) = (kernel.compile(FIRST), kernel.compile(SECOND));
     let staged = [first, second].map(|tables| {
         let staged = kernel.plane.stage(&tables).unwrap_or_else(|error| panic!("{error}"));
@@ -101,11 +108,8 @@ fn switch_under_load(kernel: &mut Kernel, pause: Duration, switches: u64) -> (Co
                 }
             });
         }
-        let mut next = Instant::now();
         for turn in 0.. {
-            if turn >= switches
-                && sent.load(Ordering::Relaxed) * frames.len() as u64 >= scaled(PACKETS)
-            {
+            if turn >= switches && sent.load(Ordering::Relaxed) * frames.len() as u64 >= packets {
                 break;
             }
             let staged = &staged[usize::from(turn % 2 == 1)];
@@ -113,8 +117,9 @@ fn switch_under_load(kernel: &mut Kernel, pause: Duration, switches: u64) -> (Co
                 stop.store(true, Ordering::Relaxed);
                 panic!("{error}");
             }
-            next += pause;
-            thread::sleep(next.saturating_duration_since(Instant::now()));
+            // However slow the switch was: emulated processors take turns, and it is the end of a
+            // sleep that stops the other one in the middle of a packet.
+            thread::sleep(pause);
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -153,7 +158,7 @@ fn no_packet_sees_half_of_each() {
                 kernel.expect(format!("frame {index}"), frame, if second { *other } else { *one });
             }
         }
-        let (counts, sent) = switch_under_load(kernel, PAUSE, SWITCHES);
+        let (counts, sent) = switch_under_load(kernel, PAUSE, SWITCHES, scaled(PACKETS));
         let (mixed, seen) = mixed(kernel, &counts, sent);
         kernel.check(
             mixed == 0,
@@ -183,10 +188,13 @@ fn the_mutant_is_caught() {
         return;
     }
     with_object(&object, |kernel| {
-        let (counts, sent) = switch_under_load(kernel, RUSH, RUSHED);
-        let (mixed, seen) = mixed(kernel, &counts, sent);
-        println!("the mutant judged {mixed} packets by half of each policy, {seen:?} by one");
-        kernel.check(mixed > 0, format!("no packet of {sent} was judged by half of each policy"));
+        let is_caught = (0..RUSHES).any(|_| {
+            let (counts, sent) = switch_under_load(kernel, RUSH, RUSHED, 1);
+            let (mixed, seen) = mixed(kernel, &counts, sent);
+            println!("the mutant judged {mixed} packets by half of each policy, {seen:?} by one");
+            mixed > 0
+        });
+        kernel.check(is_caught, "no packet was judged by half of each policy");
     });
 }
 

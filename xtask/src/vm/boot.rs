@@ -204,7 +204,7 @@ impl Machine {
         let accelerator = if has_kvm() {
             ["-accel", "kvm", "-cpu", "host"]
         } else {
-            ["-accel", "tcg,thread=single", "-cpu", "max"]
+            ["-accel", "tcg,thread=single", "-cpu", "Nehalem"]
         };
         command
             .args(["-M", "q35"])
