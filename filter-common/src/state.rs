@@ -147,8 +147,8 @@ pub trait State: Flows + Sized {
     /// A rule, by its number in this generation.
     fn rule(&self, rule: u32) -> Option<&Rule>;
 
-    /// Whether a socket of this host may have a connection from a TCP port.
-    fn speaks(&self, port: u16) -> bool;
+    /// Whether a TCP socket of this host may be at the receiving end of a flow.
+    fn speaks(&self, flow: &Flow) -> bool;
     /// Asks the kernel's socket table about a TCP segment. `answer` is the
     /// segment's sequence and acknowledgement numbers and flags, with which
     /// a listener's SYN cookie is checked; `None` where none can count.

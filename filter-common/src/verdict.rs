@@ -152,9 +152,8 @@ fn port<S: State>(state: &S, parsed: &Parsed, length: u32) -> Outcome {
     let found = admitting_rule(state, flow, !tcp);
     // A bare SYN belongs to nothing yet, and asks for nothing of ours.
     let new = tcp && parsed.tcp.is_bare_syn();
-    // Nor do segments to a closed port that no socket of this host speaks from.
-    let asks =
-        tcp && !new && (matches!(found, Found::Rule(_)) || state.speaks(flow.destination_port));
+    // Nor do segments to a closed port that are for no socket of this host.
+    let asks = tcp && !new && (matches!(found, Found::Rule(_)) || state.speaks(flow));
     let socket = if asks { state.socket(flow, Some(&parsed.tcp)) } else { Socket::None };
     let number = match found {
         Found::Rule(number) => number,

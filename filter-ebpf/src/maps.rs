@@ -17,7 +17,7 @@ use filter_common::{
     tables::{
         Counter, GENERATIONS, INTERFACES, InterfaceBlock, Leaf, Name, Rule, Slot, SourceKey, View,
         ViewPrefix, bans, counters, events, flow_log, fragments, lists, notes, ports, probe,
-        total_place,
+        speakers, total_place,
     },
 };
 
@@ -108,13 +108,14 @@ pub static CHARGED: SkStorage<Slot> = SkStorage::new();
 #[btf_map]
 pub static NOTES: Array<u64, { notes::COUNT as usize }> = Array::new();
 
-/// From which TCP ports this host's sockets speak: those whose words differ.
-/// The first changes when a socket begins to; the second is the controller's,
-/// which writes there the first's number of a time when no socket did.
+/// From where this host's TCP sockets speak, by the places of `speakers`: those
+/// whose words differ. The first changes when a socket begins to; the second is
+/// the controller's, which writes there the first's number of a time when no
+/// socket did.
 #[btf_map]
-pub static MARKED: Array<u64, 65_536> = Array::new();
+pub static MARKED: Array<u64, { speakers::PLACES as usize }> = Array::new();
 #[btf_map]
-pub static SILENT: Array<u64, 65_536> = Array::new();
+pub static SILENT: Array<u64, { speakers::PLACES as usize }> = Array::new();
 
 #[btf_map]
 pub static FRAGMENTS: Array<

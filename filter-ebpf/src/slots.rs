@@ -25,6 +25,7 @@ use filter_common::{
         generation, notes,
         probe::TOLD,
         rule, slot,
+        speakers::Speaker,
     },
 };
 
@@ -65,7 +66,12 @@ pub fn held(key: &SourceKey) -> u64 {
 pub fn follow(ops: *mut bpf_sock_ops) {
     // SAFETY: the program's own context.
     match unsafe { word::<{ offset_of!(bpf_sock_ops, op) }>(ops) } {
-        BPF_SOCK_OPS_TCP_CONNECT_CB | BPF_SOCK_OPS_TCP_LISTEN_CB if is_own(ops) => mark(ops),
+        BPF_SOCK_OPS_TCP_CONNECT_CB if is_own(ops) => {
+            if let Some([_, remote]) = addresses(ops) {
+                mark(&speaker(ops, remote));
+            }
+        }
+        BPF_SOCK_OPS_TCP_LISTEN_CB if is_own(ops) => mark(&Speaker::listener(local_port(ops))),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ops, true),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ops, false),
         BPF_SOCK_OPS_STATE_CB => {
@@ -86,26 +92,44 @@ fn is_own(ops: *mut bpf_sock_ops) -> bool {
     unsafe { bpf_get_netns_cookie(ops.cast()) == control::namespace() }
 }
 
-/// A socket speaks from its port from now on. The controller, which alone
-/// knows when none does any more, compares the number with what it was before
-/// it looked: it is never taken back here.
+/// A socket speaks from now on. The controller, which alone knows when it does
+/// not any more, compares the numbers with what they were before it looked: they
+/// are never taken back here.
 #[inline(always)]
-fn mark(ops: *mut bpf_sock_ops) {
-    if let Some(word) = maps::MARKED.get_ptr_mut(local_port(ops) as u32) {
-        // SAFETY: a word in an array's value.
-        unsafe { MapWord::new(word) }.add(1);
+fn mark(speaker: &Speaker) {
+    for place in [speaker.port_place(), speaker.place(&globals::seed())] {
+        if let Some(word) = maps::MARKED.get_ptr_mut(place) {
+            // SAFETY: a word in an array's value.
+            unsafe { MapWord::new(word) }.add(1);
+        }
     }
 }
 
-/// Whether a socket of this host may speak from a port.
+/// Whether a socket of this host may be at the receiving end of a flow.
 #[inline(always)]
-pub fn speaks(port: u16) -> bool {
+pub fn speaks(flow: &Flow) -> bool {
     if globals::probe(TOLD) || !control::has(PORTS) {
         return true;
     }
+    let speaker = Speaker::of(flow);
+    if is_silent(speaker.port_place()) {
+        return false;
+    }
+    let seed = globals::seed();
+    !is_silent(speaker.place(&seed)) || !is_silent(Speaker::listener(speaker.port).place(&seed))
+}
+
+#[inline(always)]
+fn is_silent(place: u32) -> bool {
     // SAFETY: aligned words of arrays' values, each read in one piece.
     let read = |word: Option<*const u64>| word.map(|word| unsafe { ptr::read_volatile(word) });
-    read(maps::MARKED.get_ptr(port as u32)) != read(maps::SILENT.get_ptr(port as u32))
+    read(maps::MARKED.get_ptr(place)) == read(maps::SILENT.get_ptr(place))
+}
+
+/// The context's socket, whose far end has that address.
+#[inline(always)]
+fn speaker(ops: *mut bpf_sock_ops, peer: Address) -> Speaker {
+    Speaker { port: local_port(ops), peer, peer_port: remote_port(ops) }
 }
 
 /// In host order.
@@ -126,12 +150,13 @@ fn remote_port(ops: *mut bpf_sock_ops) -> u16 {
 #[inline(always)]
 fn established(ops: *mut bpf_sock_ops, passive: bool) {
     let own = is_own(ops);
-    if own {
-        mark(ops);
-    } else if !passive {
+    if !own && !passive {
         return;
     }
     let Some([local, remote]) = addresses(ops) else { return };
+    if own {
+        mark(&speaker(ops, remote));
+    }
     if slots::is_loopback(&local, &remote) {
         return;
     }

@@ -244,8 +244,8 @@ impl State for XdpState {
     }
 
     #[inline(always)]
-    fn speaks(&self, port: u16) -> bool {
-        slots::speaks(port)
+    fn speaks(&self, flow: &Flow) -> bool {
+        slots::speaks(flow)
     }
 
     #[inline(always)]

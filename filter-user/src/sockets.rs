@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use filter_common::{Address, tables::Slot};
+use filter_common::{
+    Address,
+    tables::{Slot, speakers::Speaker},
+};
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
 use nix::libc;
 use zerocopy::FromBytes as _;
@@ -114,22 +117,21 @@ impl Sockets {
         Ok(found)
     }
 
-    /// The local ports of all connections, handshakes, those in TIME_WAIT, and
+    /// Who speaks from here: all connections, handshakes, those in TIME_WAIT, and
     /// listeners.
     ///
     /// # Errors
     ///
     /// As of [`list`](Self::list).
-    pub fn ports(&self) -> io::Result<HashSet<u16>> {
-        let mut ports = HashSet::new();
+    pub fn speakers(&self) -> io::Result<HashSet<Speaker>> {
+        let mut speakers = HashSet::new();
         for family in FAMILIES {
             let body = request(family, &[0; 48], ALL_STATES);
             self.ask(SOCK_DIAG_BY_FAMILY, DUMP, &body, |message| {
-                let port = message.get(ID).and_then(|id| id.first_chunk());
-                ports.extend(port.map(|port| u16::from_be_bytes(*port)));
+                speakers.extend(speaker(message));
             })?;
         }
-        Ok(ports)
+        Ok(speakers)
     }
 
     /// Closes a connection, with a reset to both sides. One that is gone
@@ -251,6 +253,24 @@ fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes).find_map(|(kind, value)| (kind == wanted).then_some(value))
 }
 
+/// The addresses and ports of a socket's own end and the other one.
+fn ends(message: &[u8]) -> Option<[(Address, u16); 2]> {
+    let is_ipv4 = i32::from(*message.first()?) == libc::AF_INET;
+    let id = message.get(ID)?;
+    let address = |at: usize| {
+        let words = <[u32; 4]>::read_from_bytes(id.get(at..at + 16)?).ok()?;
+        Some(if is_ipv4 { Address::from_ipv4(words[0]) } else { Address(words) })
+    };
+    let port = |at: usize| Some(u16::from_be_bytes(*id.get(at..)?.first_chunk()?));
+    Some([(address(4)?, port(0)?), (address(20)?, port(2)?)])
+}
+
+fn speaker(message: &[u8]) -> Option<Speaker> {
+    let [(_, port), (peer, peer_port)] = ends(message)?;
+    let listens = *message.get(1)? == LISTEN;
+    Some(if listens { Speaker::listener(port) } else { Speaker { port, peer, peer_port } })
+}
+
 /// A socket, unless it is one in TIME_WAIT.
 fn read(message: &[u8]) -> Option<Tcp> {
     let &[family, state, timer, ..] = message.first_chunk::<4>()?;
@@ -258,12 +278,7 @@ fn read(message: &[u8]) -> Option<Tcp> {
         return None;
     }
     let id: [u8; 48] = message.get(ID)?.try_into().ok()?;
-    let port = |at: usize| u16::from_be_bytes([id[at], id[at + 1]]);
-    let address = |at: usize| -> Option<IpAddr> {
-        let words = <[u32; 4]>::read_from_bytes(id.get(at..at + 16)?).ok()?;
-        let is_ipv4 = i32::from(family) == libc::AF_INET;
-        Some(if is_ipv4 { Address::from_ipv4(words[0]) } else { Address(words) }.into())
-    };
+    let [local, remote] = ends(message)?;
     let rest = message.get(MESSAGE..)?;
     let information = find(rest, INET_DIAG_INFO).unwrap_or_default();
     let since = |at| u32_at(information, at).unwrap_or(0);
@@ -275,8 +290,8 @@ fn read(message: &[u8]) -> Option<Tcp> {
     Some(Tcp {
         family,
         id,
-        local: SocketAddr::new(address(4)?, port(0)),
-        remote: SocketAddr::new(address(20)?, port(2)),
+        local: SocketAddr::new(IpAddr::from(local.0), local.1),
+        remote: SocketAddr::new(IpAddr::from(remote.0), remote.1),
         listens: state == LISTEN,
         half_open: state == SYN_RECV,
         slot,

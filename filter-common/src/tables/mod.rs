@@ -12,6 +12,7 @@ pub mod interfaces;
 pub mod lists;
 pub mod ports;
 pub mod probe;
+pub mod speakers;
 pub mod switch;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};

@@ -118,7 +118,7 @@ impl DataPlane {
             totals: Totals::take(&mut ebpf)?,
             rule_counters: RuleCounters::take(&mut ebpf, pins)?,
             bans: Bans::take(&mut ebpf, control.clone(), room.bans.max(1))?,
-            own_ports: OwnPorts::take(&mut ebpf, control.clone())?,
+            own_ports: OwnPorts::take(&mut ebpf, control.clone(), seed)?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
             names: Names::take(&mut ebpf)?,
             events: Some(Events::take(&mut ebpf)?),

@@ -230,8 +230,8 @@ impl State for Model {
         Some(self.totals.borrow_mut().entry((rule, strangers)).or_default().clone())
     }
 
-    fn speaks(&self, port: u16) -> bool {
-        !self.silent.contains(&port)
+    fn speaks(&self, flow: &Flow) -> bool {
+        !self.silent.contains(&flow.destination_port)
     }
 
     fn slots(&self, key: &SourceKey) -> u64 {

@@ -165,8 +165,8 @@ impl State for Faulty<'_> {
         self.0.rule(rule)
     }
 
-    fn speaks(&self, port: u16) -> bool {
-        self.0.speaks(port)
+    fn speaks(&self, flow: &Flow) -> bool {
+        self.0.speaks(flow)
     }
 
     fn socket(&self, flow: &Flow, answer: Option<&Tcp>) -> Socket {

@@ -369,7 +369,7 @@ fn plane(sandbox: &Sandbox, case: &Case, floods: &Floods<'_>) -> Result<DataPlan
         {
             flows.count_in(Some((Half::First, 1)))?;
         }
-        plane.settle_ports(&Marks::default(), &Sockets::open()?.ports()?)?;
+        plane.settle_ports(&Marks::default(), &Sockets::open()?.speakers()?)?;
         Ok(plane)
     })??;
     let loaded = policy::parse(&case.policy, "bench.toml".as_ref())

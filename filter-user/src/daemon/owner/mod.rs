@@ -58,8 +58,8 @@ use crate::{
     telemetry::metrics::Endpoint,
 };
 
-/// Seconds between looks at the ports that this host speaks from: each reads a
-/// table of 65,536 words.
+/// Seconds between looks at where this host speaks from: each reads a table of
+/// 81,920 words.
 const SETTLE_EVERY: u64 = 60;
 /// Seconds between looks at everything that should have been told by an event.
 const LOOK_EVERY: u64 = 5;

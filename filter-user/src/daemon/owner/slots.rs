@@ -101,13 +101,13 @@ impl Owner {
         self.sweep_ports();
     }
 
-    /// Sees from which ports this host speaks, so that a flood to the others
-    /// costs no look at the sockets. Without the program that tells when a
-    /// socket begins to, every port may be one.
+    /// Sees from where this host's sockets speak, so that a flood to anywhere
+    /// else costs no look at them. Without the program that tells when a socket
+    /// begins to, one may speak from everywhere.
     pub(super) fn sweep_ports(&mut self) {
         if let Err(error) = self.settle_ports() {
             warn!(
-                "ports that no socket speaks from could not be told, so a flood to them costs a look at the sockets: {error}"
+                "it could not be told from where no socket speaks, so a flood to there costs a look at the sockets: {error}"
             );
         }
     }
@@ -117,16 +117,16 @@ impl Owner {
         if !self.plane.slots_ref().is_attached() {
             return Ok(());
         }
-        // At first no port has fallen silent again.
+        // At first none has fallen silent again.
         let is_first = self.ticks == 0;
         let before = if is_first { Marks::default() } else { self.plane.marks()? };
-        let used = sockets
-            .ports()
+        let speakers = sockets
+            .speakers()
             .map_err(|reason| DaemonError::System { what: "listing the sockets", reason })?;
-        let missed = self.plane.settle_ports(&before, &used)?;
+        let missed = self.plane.settle_ports(&before, &speakers)?;
         if missed > 0 && !is_first {
             warn!(
-                "{missed} ports were taken for silent that sockets speak from: another program on the cgroup root may keep nodewall's from running"
+                "{missed} times a socket was found speaking from where none was known to: another program on the cgroup root may keep nodewall's from running"
             );
         }
         Ok(())
