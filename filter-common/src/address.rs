@@ -46,6 +46,18 @@ impl Address {
         u32::from_be(self.0[0])
     }
 
+    /// The first 64 bits as a number, of an IPv4 address its own 32 and zeros: what
+    /// differs soonest comes first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn head(&self) -> u64 {
+        if self.is_ipv4() {
+            (self.ipv4() as u64) << 32
+        } else {
+            (self.high() as u64) << 32 | u32::from_be(self.0[1]) as u64
+        }
+    }
+
     /// Its two halves as they stand in memory.
     #[inline(always)]
     #[must_use]

@@ -68,7 +68,7 @@ const _: () = {
     assert!(size_of::<flow_log::Entry>() == 64);
     assert!(size_of::<fragments::Entry>() == 24);
     assert!(size_of::<InterfaceBlock>() == 64 * 16 + 3 * 8 + 24 * 8);
-    assert!(size_of::<View>() == 16);
+    assert!(size_of::<View>() == 32);
     assert!(size_of::<ViewPrefix>() == 20);
     assert!(size_of::<interfaces::Bucket>() == 32);
     assert!(size_of::<probe::Probe>() == 3 * 8 + 8 + 40 + 40);

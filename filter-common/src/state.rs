@@ -142,6 +142,8 @@ pub trait State: Flows + Sized {
     fn port_word(&self, group: u32, index: u32) -> u64;
     /// What is behind a port.
     fn view(&self, view: u32) -> Option<&View>;
+    /// One word of the views' filters ([`tables::filter`](crate::tables::filter)).
+    fn filter_word(&self, index: u32) -> u64;
     /// The rule of the longest prefix that holds the source; 0 for none.
     fn prefix_rule(&self, view: u32, source: &Address) -> u32;
     /// A rule, by its number in this generation.

@@ -5,7 +5,7 @@ use crate::{
     limits::{self, Charge, Held},
     read::{self, Parsed, Transport},
     reply::{self, Standing},
-    tables::{Rule, bans, generation, lists, ports, rule, view},
+    tables::{Rule, bans, filter::Filter, generation, lists, ports, rule, view},
 };
 
 /// Judges one packet. `raw_ip`: its interface has no Ethernet framing.
@@ -241,6 +241,13 @@ pub(crate) fn admitting_rule<S: State>(state: &S, flow: &read::Flow, udp: bool) 
     rule_in_group(state, group, &flow.source, flow.destination_port, udp)
 }
 
+/// Whether a prefix of a view may hold the source, by the view's filter.
+#[inline(always)]
+fn may_hold<S: State>(state: &S, filter: &Filter, source: &Address) -> bool {
+    let (index, bit) = filter.place(source);
+    state.filter_word(index) >> bit & 1 == 1
+}
+
 /// The rule that admits a packet by the port table of one group of interfaces.
 #[inline(always)]
 pub(crate) fn rule_in_group<S: State>(
@@ -259,12 +266,16 @@ pub(crate) fn rule_in_group<S: State>(
     let Some(view) = state.view(number) else {
         return closed;
     };
-    let (default, prefixes) = if source.is_ipv4() {
-        (view.default_ipv4, view::PREFIXES_IPV4)
+    let (default, prefixes, filter) = if source.is_ipv4() {
+        (view.default_ipv4, view::PREFIXES_IPV4, &view.filter_ipv4)
     } else {
-        (view.default_ipv6, view::PREFIXES_IPV6)
+        (view.default_ipv6, view::PREFIXES_IPV6, &view.filter_ipv6)
     };
-    let longest = if view.flags & prefixes == 0 { 0 } else { state.prefix_rule(number, source) };
+    let longest = if view.flags & prefixes == 0 || !may_hold(state, filter, source) {
+        0
+    } else {
+        state.prefix_rule(number, source)
+    };
     match if longest == 0 { default } else { longest } {
         0 => Found::Closed {
             reason: Reason::SourceNotAllowed,

@@ -40,6 +40,8 @@ pub static PORTS: ArrayOfMaps<inner::FixedArray<8, { ports::WORDS as usize }>, P
 pub static VIEWS: ArrayOfMaps<inner::Array<{ size_of::<View>() }>, GENERATION_SLOTS> =
     ArrayOfMaps::new();
 #[btf_map]
+pub static PREFIX_FILTERS: ArrayOfMaps<inner::Array<8>, GENERATION_SLOTS> = ArrayOfMaps::new();
+#[btf_map]
 pub static PREFIXES: ArrayOfMaps<
     inner::LpmTrie<{ size_of::<Key<ViewPrefix>>() }, 4>,
     GENERATION_SLOTS,

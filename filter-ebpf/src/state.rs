@@ -233,6 +233,13 @@ impl State for XdpState {
     }
 
     #[inline(always)]
+    fn filter_word(&self, index: u32) -> u64 {
+        let words = maps::PREFIX_FILTERS.get(self.slot());
+        // Where there is none, the trie is asked.
+        words.and_then(|words| words.get(&index)).copied().unwrap_or(u64::MAX)
+    }
+
+    #[inline(always)]
     fn prefix_rule(&self, view: u32, source: &Address) -> u32 {
         let key = Key::new(VIEW_BITS + 128, ViewPrefix { view, address: *source });
         maps::PREFIXES.get(self.slot()).and_then(|trie| trie.get(&key)).copied().unwrap_or(0)

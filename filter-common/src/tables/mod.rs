@@ -6,6 +6,7 @@
 pub mod bans;
 pub mod counters;
 pub mod events;
+pub mod filter;
 pub mod flow_log;
 pub mod fragments;
 pub mod interfaces;
@@ -17,6 +18,7 @@ pub mod switch;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use self::filter::Filter;
 use crate::{Address, Outcome, Reason, Seed, rate::Limit};
 
 /// Interfaces that can be told apart, number 0 included: that is any which
@@ -84,6 +86,10 @@ pub struct View {
     pub flags: u32,
     /// Keeps the layout the same for both sides.
     pub reserved: u32,
+    /// Which IPv4 sources a prefix may hold, where there are any.
+    pub filter_ipv4: Filter,
+    /// Likewise of IPv6.
+    pub filter_ipv6: Filter,
 }
 
 /// Bits of [`View::flags`].

@@ -3,9 +3,11 @@
 //! Pure: no kernel, no files. The data plane writes the tables into maps; the
 //! model judges with them in user space.
 
+mod filter;
 mod lists;
 mod ports;
 
+pub use filter::Filters;
 pub(crate) use lists::filter_places;
 pub(crate) use ports::bits as prefix_bits;
 
@@ -31,6 +33,8 @@ pub struct Tables {
     pub ports: Vec<Vec<(u32, u64)>>,
     /// By number; 0 stands for a closed port and is never read.
     pub views: Vec<View>,
+    /// For which sources a view has prefixes.
+    pub filters: Filters,
     /// Which rule each source prefix of a view chooses.
     pub prefixes: Vec<Prefix<ViewPrefix>>,
     /// By number; 0 stands for none and is never read.

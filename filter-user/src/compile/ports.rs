@@ -109,6 +109,7 @@ impl Views<'_> {
             return Err(CompileError::Views(ports::VIEWS_MAX));
         }
         let mut made = View { flags: view::MONITOR, ..View::default() };
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
         for rule_number in open {
             let rule = &self.rules[*rule_number as usize - 1];
             if rule.mode != Mode::Monitor {
@@ -119,11 +120,7 @@ impl Views<'_> {
                     IpNet::V4(net) if net.prefix_len() == 0 => made.default_ipv4 = *rule_number,
                     IpNet::V6(net) if net.prefix_len() == 0 => made.default_ipv6 = *rule_number,
                     _ => {
-                        made.flags |= if net.addr().is_ipv4() {
-                            view::PREFIXES_IPV4
-                        } else {
-                            view::PREFIXES_IPV6
-                        };
+                        if net.addr().is_ipv4() { &mut ipv4 } else { &mut ipv6 }.push(*net);
                         let (address, length) = bits(net);
                         self.tables.prefixes.push(Prefix {
                             key: ViewPrefix { view: number, address },
@@ -136,6 +133,14 @@ impl Views<'_> {
             if self.tables.prefixes.len() > PREFIXES_MAX {
                 return Err(CompileError::Prefixes(PREFIXES_MAX));
             }
+        }
+        if !ipv4.is_empty() {
+            made.flags |= view::PREFIXES_IPV4;
+            made.filter_ipv4 = self.tables.filters.add(&ipv4);
+        }
+        if !ipv6.is_empty() {
+            made.flags |= view::PREFIXES_IPV6;
+            made.filter_ipv6 = self.tables.filters.add(&ipv6);
         }
         // IPv4 sources stand in the table as mapped addresses: an IPv6 prefix that
         // holds these must not let them in.

@@ -13,7 +13,7 @@ use filter_common::{
 };
 
 use super::{BootTime, LoadError, MapFault, Staged, control::Control};
-use crate::compile::{Prefix, Tables};
+use crate::compile::{Filters, Prefix, Tables};
 
 /// `BPF_F_NO_PREALLOC`.
 const NO_PREALLOC: u32 = 1;
@@ -25,6 +25,7 @@ pub(super) struct Generations {
     control: Control,
     ports: Outer<Array<MapData, u64>>,
     views: Outer<Array<MapData, View>>,
+    filters: Outer<Array<MapData, u64>>,
     prefixes: Outer<LpmTrie<MapData, ViewPrefix, u32>>,
     rules: Outer<Array<MapData, Rule>>,
     lists: Outer<Array<MapData, u64>>,
@@ -118,6 +119,7 @@ impl Generations {
             control,
             ports: Outer::take(ebpf, "PORTS", kept)?,
             views: Outer::take(ebpf, "VIEWS", kept)?,
+            filters: Outer::take(ebpf, "PREFIX_FILTERS", kept)?,
             prefixes: Outer::take(ebpf, "PREFIXES", kept)?,
             rules: Outer::take(ebpf, "RULES", kept)?,
             lists: Outer::take(ebpf, "LISTS", kept)?,
@@ -136,12 +138,12 @@ impl Generations {
         let slot = (0..GENERATIONS)
             .find(|slot| ![self.current, self.previous, self.avoid].contains(&Some(*slot)))
             .unwrap_or(0);
-        let Self { control, ports, views, prefixes, rules, lists, leaves, list_prefixes, .. } =
-            self;
+        let Self { control, ports, views, filters, prefixes, rules, .. } = self;
+        let Self { lists, leaves, list_prefixes, .. } = self;
         // Side by side, because each waits for a grace period, and the large
         // ones take both processors.
         thread::scope(|scope| {
-            let tasks: [thread::ScopedJoinHandle<'_, Result<(), MapFault>>; 7] = [
+            let tasks: [thread::ScopedJoinHandle<'_, Result<(), MapFault>>; 8] = [
                 scope.spawn(move || {
                     // A group that this policy has not got is never looked at.
                     (0_u32..).zip(&tables.ports).try_for_each(|(group, words)| {
@@ -155,6 +157,10 @@ impl Generations {
                 }),
                 scope.spawn(move || {
                     rules.put(slot, tables.rules.len(), |length| array(length, &tables.rules))
+                }),
+                scope.spawn(move || {
+                    let Filters { words, length } = &tables.filters;
+                    filters.put(slot, *length as usize, |length| sparse(length, INNER, words))
                 }),
                 scope.spawn(move || {
                     let entries = &tables.prefixes;

@@ -50,12 +50,13 @@ const IDENTITY: Group =
     Group { name: "names", version: 1, holds: "all of it", maps: &["NAMES", "SETTLED"] };
 const POLICY: Group = Group {
     name: "policy",
-    version: 1,
+    version: 2,
     holds: "the policy in force",
     maps: &[
         Control::MAP,
         "PORTS",
         "VIEWS",
+        "PREFIX_FILTERS",
         "PREFIXES",
         "RULES",
         "LISTS",

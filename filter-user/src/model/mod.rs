@@ -33,6 +33,7 @@ const SEED: Seed = [0; 2];
 pub struct Model {
     tables: Tables,
     ports: HashMap<(u32, u32), u64>,
+    filter_words: HashMap<u32, u64>,
     prefixes: Trie<ViewPrefix>,
     list_words: HashMap<u32, u64>,
     list_prefixes: Trie<Address>,
@@ -79,6 +80,7 @@ impl Model {
                 words.iter().map(move |(index, word)| ((group, *index), *word))
             })
             .collect();
+        self.filter_words = tables.filters.words.iter().copied().collect();
         self.prefixes = Trie::new(&tables.prefixes);
         self.list_words = tables.lists.words.iter().copied().collect();
         self.list_prefixes = Trie::new(&tables.lists.prefixes);
@@ -195,6 +197,10 @@ impl State for Model {
 
     fn view(&self, view: u32) -> Option<&View> {
         self.tables.views.get(view as usize)
+    }
+
+    fn filter_word(&self, index: u32) -> u64 {
+        self.filter_words.get(&index).copied().unwrap_or(0)
     }
 
     fn prefix_rule(&self, view: u32, source: &Address) -> u32 {

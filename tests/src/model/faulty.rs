@@ -153,6 +153,10 @@ impl State for Faulty<'_> {
         self.0.view(view)
     }
 
+    fn filter_word(&self, index: u32) -> u64 {
+        self.0.filter_word(index)
+    }
+
     fn prefix_rule(&self, view: u32, source: &Address) -> u32 {
         let mut source = *source;
         if self.has(Fault::PrefixBit) {

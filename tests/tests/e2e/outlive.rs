@@ -1,7 +1,12 @@
 //! The filter outlives its controller: killed, stopped, crashed while it
 //! starts, or replaced by a version that keeps its tables in another form.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use nodewall_tests::e2e::{
@@ -41,7 +46,7 @@ fn received(world: &Sandbox) -> u64 {
 }
 
 /// What is pinned, for this process.
-fn pins(instance: &Instance) -> std::path::PathBuf {
+fn pins(instance: &Instance) -> PathBuf {
     instance.namespace().outside(&instance.pins())
 }
 
@@ -193,10 +198,23 @@ fn counters_and_connections_carry_on() {
     drop(open(&world.peer, None, world.host_ipv4(8080)));
 }
 
-/// As an upgrade to a version that keeps a table in another form finds it.
-fn age(installed: &Instance, group: &str) {
+/// As an upgrade to a version that keeps a table in another form finds it. Where it
+/// was, and where it is.
+fn age(installed: &Instance, group: &str) -> (PathBuf, PathBuf) {
     let pins = pins(installed);
-    fs::rename(pins.join(format!("{group}-1")), pins.join(format!("{group}-0"))).expect("renamed");
+    let of_group = |name: &str| {
+        name.strip_prefix(group)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .is_some_and(|version| version.parse::<u32>().is_ok())
+    };
+    let new = fs::read_dir(&pins)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(of_group))
+        .expect("the group is pinned");
+    let old = pins.join(format!("{group}-0"));
+    fs::rename(&new, &old).expect("renamed");
+    (new, old)
 }
 
 #[test]
@@ -219,7 +237,7 @@ fn an_upgrade_replaces_programs_and_tables_and_lets_nothing_through() {
             continue;
         }
         daemon.kill();
-        age(&installed, group);
+        let (new, old) = age(&installed, group);
         daemon = start(&installed, &policy());
         let said = daemon.stderr();
         if group == "names" {
@@ -228,8 +246,7 @@ fn an_upgrade_replaces_programs_and_tables_and_lets_nothing_through() {
         } else {
             assert!(said.contains(told) && said.contains("another form"), "{group}: {said}");
         }
-        assert!(!pins(&installed).join(format!("{group}-0")).exists(), "{group}");
-        assert!(pins(&installed).join(format!("{group}-1")).exists(), "{group}");
+        assert!(new.exists() && !old.exists(), "{group}");
     }
     let leaked = leak.stop();
     assert!(leaked.sent > 10_000, "{leaked:?}");

@@ -24,7 +24,7 @@ fn number(address: IpAddr) -> u128 {
 }
 
 /// The first and the last address of a prefix, and their neighbours outside.
-fn edges(net: &IpNet) -> [Option<IpAddr>; 4] {
+pub fn edges(net: &IpNet) -> [Option<IpAddr>; 4] {
     let (first, last) = (number(net.network()), number(net.broadcast()));
     [Some(first), Some(last), first.checked_sub(1), last.checked_add(1)].map(|value| match net {
         IpNet::V4(_) => {
@@ -98,7 +98,7 @@ fn nested_ipv6() {
     });
 }
 
-fn nets(list: &[&str]) -> Vec<IpNet> {
+pub fn nets(list: &[&str]) -> Vec<IpNet> {
     list.iter()
         .map(|text| text.parse().unwrap_or_else(|error| panic!("`{text}` is no prefix: {error}")))
         .collect()

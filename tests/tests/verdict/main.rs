@@ -17,6 +17,7 @@ mod lists;
 mod monitor;
 mod own_ports;
 mod parallel;
+mod prefixes;
 mod probe;
 mod program;
 mod rates;

@@ -25,6 +25,7 @@ pub(super) const POLICY: &[&str] = &[
     ".bss",
     "PORTS",
     "VIEWS",
+    "PREFIX_FILTERS",
     "PREFIXES",
     "RULES",
     "LISTS",
