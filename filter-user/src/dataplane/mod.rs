@@ -41,7 +41,7 @@ pub use pins::{DEFAULT_PINS, NO_PINS, PinError, Pins};
 pub use probe::{Arrival, Origin, Probe, ProbeError, Times};
 pub use slots::{CgroupError, Slots};
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, thread};
 
 use aya::{
     Ebpf,
@@ -109,12 +109,16 @@ impl DataPlane {
     /// As [`switch`](Self::switch).
     pub fn stage(&mut self, tables: &crate::compile::Tables) -> Result<Staged, MapFault> {
         let highest = tables.rules.iter().skip(1).map(|rule| rule.id).max();
-        if let Some(highest) = highest {
-            self.rule_counters.make_room(highest)?;
-        }
+        let Self { rule_counters, generations, .. } = self;
+        // Side by side, because each waits for a grace period.
+        let staged = thread::scope(|scope| {
+            let room = scope.spawn(|| highest.map_or(Ok(()), |it| rule_counters.make_room(it)));
+            let staged = generations.stage(tables);
+            room.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(staged)
+        })?;
         let monitor = tables.generation.flags & generation::MONITOR != 0;
         self.rule_counters.expect(tables.rules.get(1..).unwrap_or_default(), monitor);
-        self.generations.stage(tables)
+        Ok(staged)
     }
 
     /// Puts a staged policy in force: the one write that a packet sees. `until`:
