@@ -198,9 +198,11 @@ mod tests {
             for address in 0..100 {
                 assert_eq!(table.end(address), map.get(&address).copied().unwrap_or(0));
             }
-            second += usize::from(table.place_of(address).is_some_and(|place| {
-                table.buckets_of(address)[0] != place / WAYS
-            }));
+            second += usize::from(
+                table
+                    .place_of(address)
+                    .is_some_and(|place| table.buckets_of(address)[0] != place / WAYS),
+            );
         }
         assert_eq!(table.entries().collect::<BTreeMap<_, _>>(), map);
         assert!(second > 100, "{second} stood in their second bucket");

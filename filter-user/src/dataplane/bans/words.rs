@@ -1,14 +1,7 @@
 //! The words of a table that the kernel and this process have in common.
 #![expect(unsafe_code, reason = "aya maps no table into memory")]
 
-use std::{
-    io,
-    num::NonZeroUsize,
-    os::fd::AsFd as _,
-    ptr::NonNull,
-    slice,
-    sync::atomic::AtomicU64,
-};
+use std::{io, num::NonZeroUsize, os::fd::AsFd as _, ptr::NonNull, slice, sync::atomic::AtomicU64};
 
 use aya::maps::MapData;
 use nix::{
@@ -38,7 +31,8 @@ impl Words {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: at an address of the kernel's choice, where nothing else is. The
         // kernel refuses more than the array has.
-        let first = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, map.fd().as_fd(), 0) };
+        let first =
+            unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, map.fd().as_fd(), 0) };
         Ok(Self { first: first?, length })
     }
 }
