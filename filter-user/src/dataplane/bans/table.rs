@@ -43,9 +43,9 @@ impl<W: AsRef<[AtomicU64]>> Table<W> {
         place.is_some()
     }
 
-    /// Takes an address out, if it is there.
+    /// Takes an address out, if it is there: twice, where a move was cut off.
     pub(super) fn remove(&self, address: u32) {
-        if let Some(place) = self.place_of(address) {
+        while let Some(place) = self.place_of(address) {
             self.store(place, if place % WAYS == WAYS - 1 { GONE } else { FREE });
         }
     }
