@@ -13,6 +13,7 @@
 #![cfg_attr(feature = "user", deny(unsafe_code))]
 
 mod address;
+pub mod banned;
 pub mod egress;
 mod essential;
 pub mod flow;

@@ -130,17 +130,18 @@ fn is_banned<S: State>(state: &S, source: &Address) -> bool {
     if present & bans::ANY == 0 {
         return false;
     }
+    let in_prefix = || present & bans::PREFIXES != 0 && state.banned_prefix(source);
     if source.is_ipv4() {
-        let (index, bit) = bans::wide_place(source.ipv4());
-        if state.ban_word(index) >> bit & 1 == 0 {
-            return false;
-        }
+        // The bit of the /24 would be as far away as what the table says.
+        return is_marked(state, bans::wide_place(source.ipv4()))
+            && (state.banned(source) || is_marked(state, bans::place(source)) && in_prefix());
     }
-    let (index, bit) = bans::place(source);
-    if state.ban_word(index) >> bit & 1 == 0 {
-        return false;
-    }
-    state.banned(source) || (present & bans::PREFIXES != 0 && state.banned_prefix(source))
+    is_marked(state, bans::place(source)) && (state.banned(source) || in_prefix())
+}
+
+#[inline(always)]
+fn is_marked<S: State>(state: &S, (index, bit): (u32, u32)) -> bool {
+    state.ban_word(index) >> bit & 1 == 1
 }
 
 /// TCP and UDP: the rule of the port, the connection it belongs to, and the

@@ -12,6 +12,9 @@ static SOURCES_MASK: u32 = 0;
 /// Likewise of `KNOWN`.
 #[unsafe(no_mangle)]
 static KNOWN_MASK: u32 = 0;
+/// Likewise of `BANS_IPV4`.
+#[unsafe(no_mangle)]
+static BANS_MASK: u32 = 0;
 /// Likewise of each half of `FLOW_COUNTS`.
 #[unsafe(no_mangle)]
 static FLOWS_MASK: u32 = 0;
@@ -50,6 +53,13 @@ pub fn sources_mask() -> u32 {
 pub fn known_mask() -> u32 {
     // SAFETY: as above.
     unsafe { ptr::read_volatile(&raw const KNOWN_MASK) }
+}
+
+/// What of a hash chooses the bucket of `BANS_IPV4`.
+#[inline(always)]
+pub fn bans_mask() -> u32 {
+    // SAFETY: as above.
+    unsafe { ptr::read_volatile(&raw const BANS_MASK) }
 }
 
 /// What of a hash chooses the bucket of `FLOW_COUNTS`.

@@ -10,7 +10,7 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use filter_common::{
-    Address, FlowKey, Handshake, PeerKey,
+    Address, FlowKey, Handshake, PeerKey, banned,
     flow::spoken,
     known::Known,
     table::{Rates, SourceBucket, SourceTags},
@@ -25,6 +25,8 @@ use crate::inner;
 
 /// `BPF_F_NO_PREALLOC`: entries take memory when they come to be.
 const NO_PREALLOC: usize = 1;
+/// `BPF_F_MMAPABLE`: the controller has it in its own memory.
+const MMAPABLE: usize = 1 << 10;
 
 /// Rules that there are numbers for.
 const RULES_MAX: u32 = counters::CHUNKS * counters::RULES_PER_CHUNK;
@@ -67,7 +69,12 @@ pub static INTERFACE_RATES: Array<u64, { INTERFACES as usize * 4 }> = Array::new
 #[btf_map]
 pub static BAN_BITMAP: Array<u64, { bans::WORDS as usize }> = Array::new();
 #[btf_map]
-pub static BANS: HashMap<Address, u64, 1_000_000, NO_PREALLOC> = HashMap::new();
+pub static BANS_IPV6: HashMap<Address, u64, 1_000_000, NO_PREALLOC> = HashMap::new();
+/// By the hash that `banned` makes; the loader settles how many, and `globals`
+/// says it. The controller writes single words, where packets read them; and
+/// such a table begins on a page, so that each bucket is one cache line.
+#[btf_map]
+pub static BANS_IPV4: Array<banned::Bucket, 262_144, MMAPABLE> = Array::new();
 #[btf_map]
 pub static BAN_PREFIXES: LpmTrie<Address, u64, 100_000> = LpmTrie::new();
 

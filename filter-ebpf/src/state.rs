@@ -8,7 +8,7 @@ use core::{
 
 use aya_ebpf::{bindings::xdp_md, maps::lpm_trie::Key};
 use filter_common::{
-    Address, InterfaceLimit, Outcome, Reason, Socket, State,
+    Address, InterfaceLimit, Outcome, Reason, Socket, State, banned,
     fragments::{Entry, Kept},
     known,
     limits::{self, Charged},
@@ -212,8 +212,11 @@ impl State for XdpState {
 
     #[inline(always)]
     fn banned(&self, source: &Address) -> bool {
+        if source.is_ipv4() {
+            return holds(banned_until(source.ipv4()));
+        }
         // SAFETY: the value is one aligned word, copied at once.
-        unsafe { maps::BANS.get(source) }.is_some_and(|until| holds(*until))
+        unsafe { maps::BANS_IPV6.get(source) }.is_some_and(|until| holds(*until))
     }
 
     #[inline(always)]
@@ -392,9 +395,20 @@ pub fn known_bucket(hash: u64) -> Option<impl Fn(usize) -> MapWord> {
     Some(move |way| unsafe { MapWord::new((&raw mut (*found).words).cast::<u64>().add(way)) })
 }
 
+/// When the ban of an IPv4 address ends; 0: there is none.
+#[inline(always)]
+fn banned_until(address: u32) -> u64 {
+    let bucket = |number| {
+        let words = maps::BANS_IPV4.get_ptr(number)?.cast::<u64>();
+        // SAFETY: a word of an array's value, which the controller writes at once.
+        Some(move |way| unsafe { words.add(way).read_volatile() })
+    };
+    banned::until(banned::find(&globals::seed(), globals::bans_mask(), address, bucket))
+}
+
 /// Whether a ban that ends at `until` (nanoseconds since boot, sleep
 /// included) holds still.
 #[inline(always)]
 fn holds(until: u64) -> bool {
-    until == bans::FOREVER || clock::boot() < until
+    until == bans::FOREVER || (until != 0 && clock::boot() < until)
 }

@@ -117,7 +117,7 @@ impl DataPlane {
             flows: Flows::take(&mut ebpf, &room.flows)?,
             totals: Totals::take(&mut ebpf)?,
             rule_counters: RuleCounters::take(&mut ebpf, pins)?,
-            bans: Bans::take(&mut ebpf, control.clone(), room.bans.max(1))?,
+            bans: Bans::take(&mut ebpf, control.clone(), seed, room.bans.max(1))?,
             own_ports: OwnPorts::take(&mut ebpf, control.clone(), seed)?,
             fragments: Fragments::take(&mut ebpf, fragments)?,
             names: Names::take(&mut ebpf)?,
@@ -152,6 +152,7 @@ pub(super) struct Form {
     fragments: u32,
     sources: u32,
     known: u32,
+    bans: u32,
     flow_log: u32,
 }
 
@@ -159,10 +160,12 @@ impl Form {
     fn of(room: &Tables, mode: u32) -> Self {
         let [sources, known] = [room.sources, room.known].map(Sources::buckets);
         let fragments = Fragments::buckets(room.fragments);
+        let bans = Bans::buckets(room.bans);
         let mut pinned: HashMap<&str, u32> =
             sizes(&room.flows).map(|(map, entries)| (map, entries.max(1))).into();
         pinned.extend([
-            ("BANS", room.bans.max(1)),
+            (Bans::IPV6, room.bans.max(1)),
+            (Bans::IPV4, bans),
             (Sources::MAP, sources),
             (Sources::TAGS, sources),
             ("KNOWN", known),
@@ -178,6 +181,7 @@ impl Form {
             fragments,
             sources,
             known,
+            bans,
             flow_log: 0,
         };
         form.count_flows(room.flow_log);
@@ -231,6 +235,7 @@ impl Form {
             .override_global("SOURCES_MASK", &(self.sources - 1), true)
             .override_global("FLOWS_MASK", &(self.flow_log - 1), true)
             .override_global("KNOWN_MASK", &(self.known - 1), true)
+            .override_global("BANS_MASK", &(self.bans - 1), true)
             .override_global("PROBE_MODE", &self.mode, true)
             .override_global("AYA_LOG_LEVEL", &level, false)
             .load(object)

@@ -25,7 +25,7 @@ use nix::{
 };
 use thiserror::Error;
 
-use super::control::Control;
+use super::{Bans, control::Control};
 
 /// The default directory.
 pub const DEFAULT_PINS: &str = "/sys/fs/bpf/nodewall";
@@ -66,9 +66,9 @@ const POLICY: Group = Group {
 };
 const BANS: Group = Group {
     name: "bans",
-    version: 1,
+    version: 2,
     holds: "the table of bans",
-    maps: &["BANS", "BAN_PREFIXES", "BAN_BITMAP"],
+    maps: &[Bans::IPV4, Bans::IPV6, "BAN_PREFIXES", "BAN_BITMAP"],
 };
 const COUNTERS: Group =
     Group { name: "counters", version: 1, holds: "counters", maps: &["BLOCKS", "RULE_COUNTERS"] };

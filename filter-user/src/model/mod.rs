@@ -13,7 +13,7 @@ use std::{
 };
 
 use filter_common::{
-    Address, InterfaceLimit, Outcome, Seed, Socket, State,
+    Address, InterfaceLimit, Outcome, Seed, Socket, State, banned,
     fragments::Entry,
     judge, known,
     rate::TICKS_PER_NS,
@@ -87,8 +87,11 @@ impl Model {
         self.tables = tables;
     }
 
-    /// Bans a prefix until `until` nanoseconds of the model's clock.
+    /// Bans a prefix until `until` nanoseconds of the model's clock; an IPv4
+    /// address until the end that its table [keeps](banned::kept).
     pub fn ban(&mut self, net: IpNet, until: u64) {
+        let in_table = matches!(net, IpNet::V4(net) if net.prefix_len() == 32);
+        let until = if in_table { banned::kept(until) } else { until };
         self.bans.insert(net.trunc(), until);
     }
 

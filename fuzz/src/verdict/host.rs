@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use filter_common::{
-    Address, Buckets as _, Cell as _, Origin, Outcome, Reason, Socket, State as _,
+    Address, Buckets as _, Cell as _, Origin, Outcome, Reason, Socket, State as _, banned,
     rate::{TICKS_PER_NS, ahead},
     read::{Parsed, Transport},
     tables::{Limits, Rule, SourceKey, bans, rule},
@@ -82,6 +82,9 @@ impl Host {
             tenths => self.model.now.get() + u64::from(tenths) * 100_000_000,
         };
         self.model.ban(net, until);
+        // Never early, and an IPv4 address a little late.
+        let is_ipv4 = matches!(net, IpNet::V4(net) if net.prefix_len() == 32);
+        let until = if is_ipv4 { banned::kept(until) } else { until };
         self.bans.retain(|(other, _)| *other != net);
         self.bans.push((net, until));
         self.last = None;

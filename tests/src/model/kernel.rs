@@ -23,8 +23,9 @@ const APART: u64 = 6 * 86_400 * 1_000_000_000;
 /// When the first case begins; and the last, for which another program is loaded.
 const FIRST: u64 = 1 << 40;
 const LAST: u64 = 1 << 58;
-/// The boot-time clock is so far ahead of the other: the host has slept.
-const SLEPT: u64 = 3600 * 1_000_000_000;
+/// The boot-time clock is so far ahead of the other: the host has slept. Whole
+/// units of the table of bans, whose ends fall alike on both clocks.
+const SLEPT: u64 = 1 << 42;
 /// Room for any case, and not for many: all of it is looked at after each.
 const SMALL: policy::FlowTables =
     policy::FlowTables { flows: 1024, answered: 1024, half_open: 1024, asked: 1024 };

@@ -284,15 +284,15 @@ fn pins_that_are_not_its_own_are_refused_with_what_differs() {
     let Guarded { daemon, world } = Guarded::new(&policy());
     let installed = daemon.instance().clone();
     daemon.kill();
-    swap(&installed, "bans-1/BANS", "rates-1/KNOWN");
+    swap(&installed, "bans-2/BANS_IPV6", "rates-1/KNOWN");
     let config = installed.path("nodewall.toml");
     let (code, said) = fails_to_start(&installed, Policy::File(&config), &[], |_| {});
     assert_eq!(code, Some(1), "{said}");
-    for told in ["BANS: ", "KNOWN: ", "size of keys", "nodewall detach", "stays as it is"] {
+    for told in ["BANS_IPV6: ", "KNOWN: ", "size of keys", "nodewall detach", "stays as it is"] {
         assert!(said.contains(told), "{told}: {said}");
     }
     closed(&world.peer, None, world.host_ipv4(22));
-    swap(&installed, "bans-1/BANS", "rates-1/KNOWN");
+    swap(&installed, "bans-2/BANS_IPV6", "rates-1/KNOWN");
     let _daemon = start(&installed, &policy());
     closed(&world.peer, None, world.host_ipv4(22));
 }

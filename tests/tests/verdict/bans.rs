@@ -11,6 +11,9 @@ use crate::common::{HOST, HOST6};
 
 const POLICY: &str = "[sources]\ntrusted = [\"192.0.2.0/28\", \"2001:db8:7::/64\"]\ndenied = [\"192.0.2.16/28\"]\n[[rule]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n";
 
+/// More than the unit in which the table of IPv4 addresses writes ends.
+const LATE: Duration = Duration::from_millis(250);
+
 fn judge(kernel: &mut Kernel, sources: &[&str], expected: impl Into<Expected>) {
     let expected = expected.into();
     for source in sources {
@@ -157,7 +160,7 @@ fn ends() {
         let long = ["198.18.0.1", "198.18.1.1"];
         judge(kernel, &short, Reason::Banned);
         judge(kernel, &long, Reason::Banned);
-        kernel.wait(SHORT + Duration::from_millis(50));
+        kernel.wait(SHORT + LATE);
         judge(kernel, &short, open);
         judge(kernel, &long, Reason::Banned);
         let ended = match kernel.plane.bans().expire(1000) {
@@ -193,7 +196,7 @@ fn overlaps() {
         kernel.ban("198.18.4.4", Some(SHORT));
         kernel.ban("2001:db8:a:1::/64", Some(SHORT));
         kernel.ban("2001:db8:a::/48", None);
-        kernel.wait(SHORT + Duration::from_millis(50));
+        kernel.wait(SHORT + LATE);
         judge(
             kernel,
             &["198.18.4.4", "198.18.5.5", "198.18.3.3", "2001:db8:a:1::1", "2001:db8:a:2::1"],
@@ -294,7 +297,7 @@ fn what_was_saved_is_put_in_force() {
         kernel.ban("203.0.113.64/26", Some(SHORT));
         kernel.ban("198.18.3.0/24", Some(SHORT));
         kernel.ban("203.0.112.9", Some(SHORT));
-        kernel.wait(SHORT + Duration::from_millis(50));
+        kernel.wait(SHORT + LATE);
         assert_eq!(restore(kernel), Restored { adopted: 2, no_room: 0 });
         judge(kernel, &inside, Reason::Banned);
         judge(kernel, &["198.19.0.1", "198.19.1.9"], Reason::Banned);

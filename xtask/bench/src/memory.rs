@@ -25,7 +25,7 @@ use crate::{
 const GOAL: f64 = 128.0;
 
 /// The tables of bans, which are an operator's choice and stand aside.
-const OF_BANS: [&str; 3] = ["BANS", "BAN_PREFIXES", "BAN_BITMAP"];
+const OF_BANS: [&str; 4] = ["BANS_IPV4", "BANS_IPV6", "BAN_PREFIXES", "BAN_BITMAP"];
 /// Tables that take memory as they are used: the counts of connections.
 const AS_USED: [&str; 2] = ["SLOTS", "MENDED"];
 

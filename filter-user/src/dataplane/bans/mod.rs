@@ -3,6 +3,8 @@
 
 mod list;
 mod restore;
+mod table;
+mod words;
 
 use std::{
     net::Ipv4Addr,
@@ -12,13 +14,14 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, LpmTrie, MapData, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, lpm_trie::Key},
 };
-use filter_common::{Address, tables::bans};
+use filter_common::{Address, Seed, banned, tables::bans};
 use ipnet::{IpNet, Ipv4Net};
 
 use self::list::{List, end, is_single};
 pub use self::restore::Restored;
+use self::{table::Table, words::Words};
 use super::{BootTime, LoadError, MapFault, boot_time, control::Control, load::take};
 use crate::compile::{filter_places, prefix_bits};
 
@@ -60,7 +63,8 @@ impl Until {
 
 /// The bans in the kernel, and the list of them.
 pub struct Bans {
-    addresses: HashMap<MapData, Address, u64>,
+    ipv4: Table,
+    ipv6: HashMap<MapData, Address, u64>,
     prefixes: LpmTrie<MapData, Address, u64>,
     bitmap: Array<MapData, u64>,
     control: Control,
@@ -73,13 +77,25 @@ pub struct Bans {
 }
 
 impl Bans {
+    /// The tables of single addresses.
+    pub(super) const IPV4: &str = "BANS_IPV4";
+    pub(super) const IPV6: &str = "BANS_IPV6";
+
+    /// How many buckets the table of IPv4 addresses has.
+    pub(super) fn buckets(capacity: u32) -> u32 {
+        Table::<Words>::buckets(capacity)
+    }
+
+    /// `seed`: by which the program finds its entries.
     pub(super) fn take(
         ebpf: &mut Ebpf,
         control: Control,
+        seed: Seed,
         capacity: u32,
     ) -> Result<Self, LoadError> {
         Ok(Self {
-            addresses: take(ebpf, "BANS")?,
+            ipv4: Table::new(Self::map(ebpf)?, seed),
+            ipv6: take(ebpf, Self::IPV6)?,
             prefixes: take(ebpf, "BAN_PREFIXES")?,
             bitmap: take(ebpf, "BAN_BITMAP")?,
             control,
@@ -88,6 +104,13 @@ impl Bans {
             list: List::default(),
             capacity,
         })
+    }
+
+    fn map(ebpf: &Ebpf) -> Result<Words, LoadError> {
+        let Some(Map::Array(data)) = ebpf.map(Self::IPV4) else {
+            return Err(LoadError::Object { what: "map", name: Self::IPV4 });
+        };
+        Words::of(data).map_err(|error| LoadError::Other(error.into()))
     }
 
     /// The bans after `prefix`, or all, in the order of their prefixes. Some may
@@ -135,6 +158,10 @@ impl Bans {
     ) -> Result<Option<Arc<Ban>>, MapFault> {
         let (net, ban) = (net.trunc(), ban.into());
         if is_single(&net) {
+            let [single, _] = self.list.counts();
+            if self.list.get(&net).is_none() && single >= self.capacity as usize {
+                return Err(self.full());
+            }
             self.write_address(&net, end(&ban))?;
         } else {
             self.write_prefix(&net, end(&ban))?;
@@ -181,11 +208,19 @@ impl Bans {
     }
 
     fn write_address(&mut self, net: &IpNet, end: u64) -> Result<(), MapFault> {
+        if let IpNet::V4(net) = net {
+            let entered = self.ipv4.insert(net.addr().into(), banned::end(end));
+            return if entered { Ok(()) } else { Err(self.full()) };
+        }
         let (address, _) = prefix_bits(net);
-        self.addresses.insert(address, end, 0).map_err(|error| match MapFault::is_full(&error) {
-            true => MapFault::Full { table: "bans", capacity: self.capacity },
-            false => MapFault::of("BANS", "write")(error),
+        self.ipv6.insert(address, end, 0).map_err(|error| match MapFault::is_full(&error) {
+            true => self.full(),
+            false => MapFault::of(Self::IPV6, "write")(error),
         })
+    }
+
+    fn full(&self) -> MapFault {
+        MapFault::Full { table: "bans", capacity: self.capacity }
     }
 
     /// Writes a prefix's entry. The kernel finds the longest prefix alone: so
@@ -240,11 +275,18 @@ impl Bans {
         {
             return self.put_entry(net, OVER);
         }
-        if is_single(net) {
-            self.addresses.remove(&address).map_err(MapFault::of("BANS", "write"))
-        } else {
-            let key = Key::new(length, address);
-            self.prefixes.remove(&key).map_err(MapFault::of("BAN_PREFIXES", "write"))
+        match net {
+            IpNet::V4(net) if is_single(&(*net).into()) => {
+                self.ipv4.remove(net.addr().into());
+                Ok(())
+            }
+            IpNet::V6(_) if is_single(net) => {
+                self.ipv6.remove(&address).map_err(MapFault::of(Self::IPV6, "write"))
+            }
+            _ => {
+                let key = Key::new(length, address);
+                self.prefixes.remove(&key).map_err(MapFault::of("BAN_PREFIXES", "write"))
+            }
         }
     }
 

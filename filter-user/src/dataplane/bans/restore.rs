@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use filter_common::{Address, tables::bans::FOREVER};
+use filter_common::{Address, banned, tables::bans::FOREVER};
 use ipnet::IpNet;
 
 use super::{Ban, Bans, List, OVER, PREFIXES, Until, each_word, end, is_single, now};
@@ -71,8 +71,12 @@ impl Bans {
     /// The entries of both tables.
     fn read_kernel(&self) -> Result<HashMap<IpNet, u64>, MapFault> {
         let mut entries = HashMap::new();
-        for entry in self.addresses.iter() {
-            let (address, until) = entry.map_err(MapFault::of("BANS", "read"))?;
+        for (address, end) in self.ipv4.entries() {
+            let address = std::net::Ipv4Addr::from(address);
+            entries.insert(IpNet::from(std::net::IpAddr::from(address)), banned::until(end));
+        }
+        for entry in self.ipv6.iter() {
+            let (address, until) = entry.map_err(MapFault::of(Self::IPV6, "read"))?;
             entries.insert(IpNet::from(std::net::IpAddr::from(address)), until);
         }
         for entry in self.prefixes.iter() {
@@ -86,7 +90,12 @@ impl Bans {
     /// Writes what differs from the kernel's entries.
     fn write_entries(&mut self, kernel: &HashMap<IpNet, u64>) -> Result<(), MapFault> {
         let differs = |net: &IpNet, until: u64| kernel.get(net) != Some(&until);
-        let wanted = self.list.singles().map(|(net, ban)| (*net, end(ban)));
+        // As the table of IPv4 addresses has it.
+        let until = |net: &IpNet, ban: &Ban| match net {
+            IpNet::V4(_) => banned::kept(end(ban)),
+            IpNet::V6(_) => end(ban),
+        };
+        let wanted = self.list.singles().map(|(net, ban)| (*net, until(net, ban)));
         let singles: Vec<_> = wanted.filter(|(net, until)| differs(net, *until)).collect();
         for (net, until) in singles {
             self.write_address(&net, until)?;

@@ -15,7 +15,7 @@ use filter_common::tables::probe::READ_ONLY;
 use nix::libc;
 
 use crate::dataplane::{
-    KernelLog, LoadError,
+    Bans, KernelLog, LoadError,
     load::{Form, OBJECT, load_programs},
     pins::Found,
 };
@@ -31,7 +31,8 @@ pub(super) const POLICY: &[&str] = &[
     "LISTS",
     "LIST_LEAVES",
     "LIST_PREFIXES",
-    "BANS",
+    Bans::IPV4,
+    Bans::IPV6,
     "BAN_PREFIXES",
     "BAN_BITMAP",
     "SLOTS",
