@@ -16,7 +16,7 @@ use filter_common::{
     reply::{self, Standing},
     slots,
     table::{self, Made},
-    tables::{SourceKey, probe::TOLD},
+    tables::{SourceKey, probe::TOLD, speakers::Speaker},
 };
 
 use crate::{
@@ -270,4 +270,32 @@ pub extern "C" fn nodewall_rule(place: u32, group_and_port: u32, high: u64, low:
     let source = Address::of_halves([high, low]);
     let (group, port) = (group_and_port >> 16, group_and_port as u16);
     slots::rule_in_group(&state, group, &source, port)
+}
+
+/// See [`slots::speaks_to`](crate::slots::speaks_to).
+#[inline(always)]
+pub fn speaks(speaker: &Speaker) -> bool {
+    let [high, low] = speaker.peer.halves();
+    let ports = (speaker.port as u64) << 16 | speaker.peer_port as u64;
+    nodewall_speaks(high, low, ports) != 0
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_speaks(high: u64, low: u64, ports: u64) -> u32 {
+    let (port, peer_port) = ((ports >> 16) as u16, ports as u16);
+    let speaker = Speaker { port, peer: Address::of_halves([high, low]), peer_port };
+    crate::slots::speaks_to(&speaker) as u32
+}
+
+/// When the ban of an IPv4 address ends; 0: there is none.
+#[inline(always)]
+pub fn banned_until(address: u32) -> u64 {
+    nodewall_banned_until(address)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn nodewall_banned_until(address: u32) -> u64 {
+    crate::state::banned_until(address)
 }

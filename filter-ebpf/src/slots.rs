@@ -30,6 +30,7 @@ use filter_common::{
 };
 
 use crate::{
+    apart,
     atomic::MapWord,
     control, flows, globals, maps,
     state::{XdpState, known_bucket},
@@ -112,9 +113,12 @@ pub fn speaks(flow: &Flow) -> bool {
         return true;
     }
     let speaker = Speaker::of(flow);
-    if is_silent(speaker.port_place()) {
-        return false;
-    }
+    !is_silent(speaker.port_place()) && apart::speaks(&speaker)
+}
+
+/// The same by the places of both ends, and of a listener.
+#[inline(always)]
+pub fn speaks_to(speaker: &Speaker) -> bool {
     let seed = globals::seed();
     !is_silent(speaker.place(&seed)) || !is_silent(Speaker::listener(speaker.port).place(&seed))
 }

@@ -213,7 +213,7 @@ impl State for XdpState {
     #[inline(always)]
     fn banned(&self, source: &Address) -> bool {
         if source.is_ipv4() {
-            return holds(banned_until(source.ipv4()));
+            return holds(apart::banned_until(source.ipv4()));
         }
         // SAFETY: the value is one aligned word, copied at once.
         unsafe { maps::BANS_IPV6.get(source) }.is_some_and(|until| holds(*until))
@@ -397,7 +397,7 @@ pub fn known_bucket(hash: u64) -> Option<impl Fn(usize) -> MapWord> {
 
 /// When the ban of an IPv4 address ends; 0: there is none.
 #[inline(always)]
-fn banned_until(address: u32) -> u64 {
+pub fn banned_until(address: u32) -> u64 {
     let bucket = |number| {
         let words = maps::BANS_IPV4.get_ptr(number)?.cast::<u64>();
         // SAFETY: a word of an array's value, which the controller writes at once.

@@ -11,13 +11,13 @@ use super::kernels::Kernel;
 const BUDGETS: [(Kernel, &str, [u64; 4]); 9] = [
     (Kernel::V6_1, "nodewall", [219_000, 115_000, 65_000, 240]),
     (Kernel::V6_1, "nodewall_egress", [14_500, 19_800, 11_400, 288]),
-    (Kernel::V6_1, "nodewall_slots", [14_300, 19_000, 10_200, 340]),
+    (Kernel::V6_1, "nodewall_slots", [14_300, 22_300, 12_000, 340]),
     (Kernel::V6_12, "nodewall", [135_000, 116_000, 65_000, 240]),
     (Kernel::V6_12, "nodewall_egress", [24_200, 19_800, 11_400, 288]),
-    (Kernel::V6_12, "nodewall_slots", [15_600, 19_000, 10_200, 340]),
+    (Kernel::V6_12, "nodewall_slots", [15_600, 22_300, 12_000, 340]),
     (Kernel::V7_2, "nodewall", [152_000, 116_000, 65_000, 480]),
     (Kernel::V7_2, "nodewall_egress", [26_400, 19_800, 11_400, 296]),
-    (Kernel::V7_2, "nodewall_slots", [20_500, 19_000, 10_200, 350]),
+    (Kernel::V7_2, "nodewall_slots", [20_500, 22_300, 12_000, 350]),
 ];
 
 /// What that program may be at most on that kernel.
