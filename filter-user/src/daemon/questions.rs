@@ -106,6 +106,14 @@ pub(super) async fn replay(
                 send(lines, failed(Failure::new(FailureCode::Invalid, text))).await;
                 return false;
             }
+            Err(_) => {
+                let text = format!(
+                    "no record came for {} s, so the replay has ended: write what comes so slowly to a file, and replay that",
+                    IDLE.as_secs()
+                );
+                send(lines, failed(Failure::new(FailureCode::Failed, text))).await;
+                return false;
+            }
             _ => return false,
         };
         let (answer, is_last) = match replay.judge(owner, line).await {
