@@ -12,6 +12,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use toolchain::apt::{Apt, Package};
 
+use super::project::{NEWEST_ALONE, OLDEST_ALONE, Share};
+
 /// A series of kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kernel {
@@ -45,9 +47,14 @@ impl Kernel {
         self != Self::V5_10
     }
 
-    /// Whether an older and a newer one are supported, too: what neither of them does otherwise, it hardly will.
-    pub fn is_between(self) -> bool {
-        self == Self::V6_12
+    /// What of the daemon's tests runs there unless all are asked for.
+    pub fn share(self) -> Share {
+        match self {
+            Self::V6_1 => Share::AllBut(&NEWEST_ALONE),
+            Self::V7_2 => Share::AllBut(&OLDEST_ALONE),
+            // Older and newer ones are supported, too: what neither of them does otherwise, these hardly will.
+            Self::V5_10 | Self::V6_12 => Share::Nothing,
+        }
     }
 
     fn suite(self) -> &'static str {

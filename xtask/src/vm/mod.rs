@@ -35,6 +35,7 @@ use boot::Machine;
 use initrd::Init;
 use kernels::{Kernel, Unpacked};
 use payload::Payload;
+use project::Share;
 use report::Run;
 
 /// Runs the kernel tests on several kernels, each in a virtual machine.
@@ -47,7 +48,8 @@ pub struct Args {
     /// removed (as root; 6.1 and 6.12 unless kernels are named).
     #[arg(long, conflicts_with = "filter")]
     systemd: bool,
-    /// Run every test on every kernel. Without, those of the daemon, which take long, run on the oldest and the newest one.
+    /// Run every test on every kernel. Without, those of the daemon, which take long, run on the oldest and the newest one,
+    /// and such as are about the daemon more than about the kernel on one of the two.
     #[arg(long, conflicts_with = "systemd")]
     all: bool,
     /// Run only the tests whose name contains this, or one of these.
@@ -101,12 +103,14 @@ pub fn run(args: &Args) -> Result<()> {
     wanted.dedup();
 
     let started = Instant::now();
-    let (mut programs, fetched) = thread::scope(|scope| {
+    let (mut programs, mut fetched) = thread::scope(|scope| {
         let fetched = scope.spawn(|| kernels::fetch(&place.dir("kernels")?, &wanted, args.refresh));
         let programs = project::Programs::build(&place.dir("build")?, &toolchain);
         let fetched = fetched.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         anyhow::Ok((programs?, fetched?))
     })?;
+    // What takes longest first: the others fill what is left.
+    fetched.sort_by_key(|unpacked| unpacked.kernel.share() == Share::Nothing);
     for unpacked in &fetched {
         if let Some(note) = &unpacked.note {
             eprintln!("kernel {}: {note}", unpacked.kernel.name());
@@ -115,9 +119,10 @@ pub fn run(args: &Args) -> Result<()> {
     let ready = started.elapsed();
 
     programs.only(&args.test)?;
-    let is_whole = |kernel: Kernel| args.all || !args.test.is_empty() || !kernel.is_between();
+    let asked = args.all || !args.test.is_empty() || !args.filter.is_empty();
+    let share = |kernel: Kernel| if asked { Share::All } else { kernel.share() };
     let payload = |kernel: Kernel| match kernel.is_supported() {
-        true => programs.tests(&args.filter, is_whole(kernel)),
+        true => programs.tests(&args.filter, share(kernel)),
         false => programs.refusal(),
     };
     let booter = Booter { machine, busybox, place };
@@ -128,12 +133,12 @@ pub fn run(args: &Args) -> Result<()> {
     println!("{}\n", report::kernels(&runs));
     for run in runs.iter().filter(|run| run.unpacked.kernel.is_supported()) {
         println!("{}", run.tests());
-        if !is_whole(run.unpacked.kernel) {
-            println!(
-                "      left out {}, which `cargo xtask vm --all` runs there, too",
-                project::LONG
-            );
-        }
+        let left_out = match share(run.unpacked.kernel) {
+            Share::All => continue,
+            Share::AllBut(modules) => format!("of {}: {}", project::LONG, modules.join(", ")),
+            Share::Nothing => project::LONG.to_owned(),
+        };
+        println!("      left out, and run there by `cargo xtask vm --all`: {left_out}");
     }
     println!();
     if let Some(table) = report::programs(&runs) {

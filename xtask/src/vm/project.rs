@@ -70,19 +70,27 @@ impl Programs {
         Ok(())
     }
 
-    /// Every test, one after the other as they share the guest; `filter` are parts of the names of those to run. Not `whole`:
-    /// without those that take long.
-    pub fn tests(&self, filter: &[String], whole: bool) -> Payload {
+    /// Every test, one after the other as they share the guest, but of those that take long only `share`; `filter` are parts
+    /// of the names of those to run.
+    pub fn tests(&self, filter: &[String], share: Share) -> Payload {
         let mut payload = self.common();
         payload.files.extend(self.tools.iter().cloned());
         payload.files.push(GuestFile::copy(&self.mutant, MUTANT));
         payload.env.push(("NODEWALL_MUTANT_OBJECT".to_owned(), MUTANT.to_owned()));
-        for (name, file) in self.tests.iter().filter(|(name, _)| whole || name != LONG) {
+        for (name, file) in &self.tests {
+            let share = if name == LONG { share } else { Share::All };
+            if share == Share::Nothing {
+                continue;
+            }
             let guest = format!("/tests/{name}");
             payload.files.push(GuestFile::copy(file, &guest));
             // Not captured: where a guest hangs, its console shows how far it came.
             let mut words = vec![guest, "--test-threads=1".to_owned(), "--nocapture".to_owned()];
             words.extend_from_slice(filter);
+            if let Share::AllBut(modules) = share {
+                words
+                    .extend(modules.iter().flat_map(|it| ["--skip".to_owned(), format!("{it}::")]));
+            }
             payload.commands.push(words);
         }
         payload
@@ -129,6 +137,35 @@ pub fn system_test(target: &Path) -> Result<PathBuf> {
 /// processor takes seconds to verify.
 pub const LONG: &str = "e2e";
 
+/// What of its tests a guest runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    All,
+    /// Without these modules.
+    AllBut(&'static [&'static str]),
+    Nothing,
+}
+
+/// Its modules that are about the controller more than about the kernel: each runs on one kernel alone.
+pub const OLDEST_ALONE: [&str; 9] =
+    ["account", "ban", "ban_state", "control", "doctor", "events", "explain", "flows", "lock_out"];
+/// Likewise.
+pub const NEWEST_ALONE: [&str; 13] = [
+    "confirm",
+    "input",
+    "interfaces",
+    "metrics",
+    "monitor",
+    "notify",
+    "rate",
+    "reload",
+    "replay",
+    "scale",
+    "sets",
+    "switch",
+    "user",
+];
+
 /// Where a guest has the kernel side that is wrong on purpose.
 const MUTANT: &str = "/mutant";
 
@@ -137,3 +174,17 @@ const SYSTEM: &str = "system";
 
 /// Guests are small and slow: no debug information, some optimisation.
 const SETTINGS: [&str; 2] = ["profile.dev.debug=false", "profile.dev.opt-level=1"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_kernel_runs_alone_is_there_and_the_others_do_not_leave_it_out() {
+        let modules = crate::outer::workspace().join("tests/tests").join(LONG);
+        for name in OLDEST_ALONE.iter().chain(&NEWEST_ALONE) {
+            assert!(modules.join(name).with_extension("rs").is_file(), "{name}");
+        }
+        assert!(OLDEST_ALONE.iter().all(|name| !NEWEST_ALONE.contains(name)));
+    }
+}
